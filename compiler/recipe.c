@@ -143,7 +143,8 @@ map_dims(Json *j, const CallTensor *t, const Param *p)
 }
 
 /* A box of one panel's columns and so many rows of one head; packed: of the positions and
- * all heads of a group; or one that slides over the rows. */
+ * all heads of a group; or one that slides over the rows.  In pages a box has no more rows
+ * than divide one. */
 static void
 map(Json *j, const Param *p)
 {
@@ -157,7 +158,8 @@ map(Json *j, const Param *p)
   str_printf(&j->s, ",%d%s", map_rows(p) / pack, map_slides(p) ? ",1" : "");
   for (int i = 0; i < t->n_axes - 2; i++)
     str_put(&j->s, ",1");
-  str_put(&j->s, "],\"swizzle\":128,\"l2\":256}");
+  str_put(&j->s, "],\"swizzle\":128,\"l2\":256");
+  str_put(&j->s, map_fits_pages(p) ? ",\"fit\":\"page_size\"}" : "}");
 }
 
 static void

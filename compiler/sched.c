@@ -30,6 +30,7 @@ sched_case(const Spec *s, const ProblemCopy *p, const Target *t)
     c.s_new = n.s_new;
     c.parts = n.parts;
     c.num_splits = n.num_splits;
+    c.page_size = n.page_size;
     c.b = n.b;
     c.h = n.h;
     c.hk = n.hk;

@@ -71,7 +71,8 @@ typedef struct Case {
   int op;
   /* Hints; 0: unknown, the default problem size is assumed. */
   int64_t b, h, hk, sq, sk, s_new, parts;
-  int64_t num_splits;     /* asked for by the call; 0: nobody asks */
+  int64_t num_splits; /* asked for by the call; 0: nobody asks */
+  int64_t page_size;
   int64_t mean_q, mean_k; /* rows of a sequence, where they are known */
   int sms;
   CaseMemo *memo; /* NULL: the tiles of a mask_mod are not counted, its band alone is */

@@ -514,6 +514,8 @@ emit_c_finish(EmitC *c, Str *source, Str *header)
   str_put(source, rules_text);
   if (c->maps)
     str_put(source, emit_c_map_text);
+  if (c->fits)
+    str_put(source, emit_c_fit_text);
   str_put(source, c->body.p);
   put_table(c, source);
   str_put(source, choose_text);

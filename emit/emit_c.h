@@ -24,7 +24,7 @@ typedef struct EmitC {
   const char *targets[EMIT_C_TARGETS];
   bool exact[EMIT_C_TARGETS], ptx[EMIT_C_TARGETS], cubin[EMIT_C_TARGETS];
   int entries[EMIT_C_TARGETS], most_entries;
-  bool maps;        /* some kernel has tensor maps */
+  bool maps, fits;  /* some kernel has tensor maps; some of them boxes that fit a size */
   long long zeroed; /* bytes of workspace: the most of any target */
   Str args;         /* members of NAME_args */
   Str defaults;     /* macros with the values of scalars that the spec has */
@@ -55,7 +55,7 @@ attnc_status emit_c_tensors(EmitC *, const json_t *recipe, attnc_error *);
 /* ---- emit_c_launch.c ---- */
 
 /* A function that kernels with maps need. */
-extern const char emit_c_map_text[];
+extern const char emit_c_map_text[], emit_c_fit_text[];
 /* Bytes of an element; 0: unknown dtype. */
 int emit_c_bytes(const char *dtype);
 /* Parameter p, a tensor map; `other` is a tensor that always has memory.  Needs `r`. */

@@ -15,6 +15,14 @@ emit_c_bytes(const char *dtype)
 }
 
 /* As runtime/launch_map.c has it. */
+const char emit_c_fit_text[] =
+    "/* n, or the largest power of 2 that divides the size, if that is less. */\n"
+    "static long long\n"
+    "fitted(long long n, long long size)\n"
+    "{\n"
+    "  return size > 0 && (size & -size) < n ? size & -size : n;\n"
+    "}\n\n";
+
 const char emit_c_map_text[] =
     "/* A dimension of one element may have any stride; a tensor without elements may "
     "have\n"
@@ -64,49 +72,85 @@ number(const json_t *o, const char *key, long long absent)
 }
 
 /* The arrays that encode_map takes: counts, strides (in elements; of the innermost
- * dimension: 1), their factors, and elements that are counted before the tensor's. */
+ * dimension: 1), their factors, elements that are counted before the tensor's, and those of
+ * a box. */
 typedef struct DimLists {
-  Str n, stride, times, before;
+  Str n, stride, times, before, box;
+  const char *fit; /* a size, or NULL */
+  const json_t *boxes;
+  size_t at; /* the dimension of the map */
 } DimLists;
 
+/* So many, or as many as divide the size that the dimension fits. */
 static void
-put_dim(DimLists *l, const json_t *d, const char *tensor, bool first, long long before)
+put_fitted(Str *s, const DimLists *l, const json_t *dim, long long n)
 {
+  const char *size = json_string_value(json_object_get(dim, "size"));
+  if (n && l->fit && size && str_eq(size, l->fit))
+    str_printf(s, "fitted(%lldLL, a->%s)", n, size);
+  else
+    str_printf(s, "%lldLL", n);
+}
+
+static void
+put_box(DimLists *l, const json_t *dim)
+{
+  long long n = (long long)json_integer_value(json_array_get(l->boxes, l->at));
+  str_put(&l->box, l->at ? ", (uint32_t)" : "(uint32_t)");
+  put_fitted(&l->box, l, dim, n);
+  l->at++;
+}
+
+static void
+put_dim(DimLists *l, const json_t *d, const char *tensor, long long before)
+{
+  bool first = l->at == 0;
   const char *comma = first ? "" : ", ";
   if (first)
     str_put(&l->stride, "1");
   else
     str_printf(&l->stride, ", %s_stride[%lld]", tensor, number(d, "stride", 0));
   str_printf(&l->times, "%s%lldLL", comma, number(d, "times", 1));
-  str_printf(&l->before, "%s%lldLL", comma, before);
+  str_put(&l->before, comma);
+  put_fitted(&l->before, l, d, before);
+  put_box(l, d);
 }
 
 /* A dimension over which a box slides is two: runtime/recipe.h, MapDim. */
 static void
-put_dims(EmitC *c, const json_t *dims, const char *tensor, size_t p)
+put_dims(EmitC *c, const json_t *map, const char *tensor, size_t p)
 {
   size_t i;
-  json_t *d;
-  DimLists l = {str_new(c->arena), str_new(c->arena), str_new(c->arena), str_new(c->arena)};
-  json_array_foreach((json_t *)(uintptr_t)dims, i, d)
+  json_t *d, *dims = json_object_get(map, "dims");
+  DimLists l = {.n = str_new(c->arena),
+                .stride = str_new(c->arena),
+                .times = str_new(c->arena),
+                .before = str_new(c->arena),
+                .box = str_new(c->arena)};
+  l.fit = json_string_value(json_object_get(map, "fit"));
+  l.boxes = json_object_get(map, "box");
+  c->fits = c->fits || l.fit;
+  json_array_foreach(dims, i, d)
   {
     const char *comma = i ? ", " : "",
                *size = json_string_value(json_object_get(d, "size"));
     long long slide = number(d, "slide", 0);
     if (slide) {
-      str_printf(&l.n, "%s%lldLL", comma, slide);
-      put_dim(&l, d, tensor, i == 0, 0);
+      str_put(&l.n, comma);
+      put_fitted(&l.n, &l, d, slide);
+      put_dim(&l, d, tensor, 0);
     }
     if (size)
       str_printf(&l.n, "%sa->%s", comma, size);
     else
       str_printf(&l.n, "%s%lldLL", comma, number(d, "n", 1));
-    put_dim(&l, d, tensor, i == 0, slide);
+    put_dim(&l, d, tensor, slide);
   }
   str_printf(&c->body,
              "  const long long n%zu[] = {%s}, stride%zu[] = {%s}, times%zu[] = {%s},\n"
-             "                  before%zu[] = {%s};\n",
-             p, l.n.p, p, l.stride.p, p, l.times.p, p, l.before.p);
+             "                  before%zu[] = {%s};\n"
+             "  const uint32_t box%zu[] = {%s};\n",
+             p, l.n.p, p, l.stride.p, p, l.times.p, p, l.before.p, p, l.box.p);
 }
 
 /* "64B" of 64, `none` of 0. */
@@ -122,19 +166,15 @@ emit_c_map(EmitC *c, const json_t *tensor, const char *other, const json_t *map,
 {
   const char *name = json_string_value(json_object_get(tensor, "name"));
   const char *dtype = json_string_value(json_object_get(tensor, "dtype"));
-  const json_t *dims = json_object_get(map, "dims"), *box = json_object_get(map, "box");
+  const json_t *box = json_object_get(map, "box");
   int ty = dtype ? dtype_find(dtype) : -1;
   if (!name || ty < 0)
     return err_set(e, ATTNC_ERR_UNSUPPORTED,
                    "--emit c: the recipe has a map of a tensor of an unknown dtype");
   c->maps = true;
-  put_dims(c, dims, name, p);
-  str_printf(&c->body, "  static const uint32_t box%zu[] = {", p);
-  for (size_t i = 0; i < json_array_size(box); i++)
-    str_printf(&c->body, "%s%lld", i ? ", " : "",
-               (long long)json_integer_value(json_array_get(box, i)));
+  put_dims(c, map, name, p);
   str_printf(&c->body,
-             "};\n  CUtensorMap p%zu;\n"
+             "  CUtensorMap p%zu;\n"
              "  if ((r = encode_map(&p%zu, CU_TENSOR_MAP_DATA_TYPE_%s, %d, %zu, a->%s,\n"
              "                      a->%s, n%zu, stride%zu, times%zu, before%zu, box%zu,\n"
              "                      CU_TENSOR_MAP_SWIZZLE_%s,\n"

@@ -21,6 +21,7 @@ typedef union Value {
 typedef struct MapShape {
   void *address;                                  /* NULL: nothing is encoded */
   uint64_t count[MAP_DIMS], stride[MAP_DIMS - 1]; /* elements, bytes */
+  uint32_t box[MAP_DIMS];
 } MapShape;
 
 typedef struct Packed {

@@ -42,10 +42,24 @@ byte_stride(const Place *at, int64_t elements, int64_t times, int bytes, uint64_
   return ATTNC_OK;
 }
 
+/* So many elements along it, or as many as divide the size that they fit. */
+static int64_t
+fitted(const MapDim *d, const attnc_sizes *sizes, int64_t n)
+{
+  int64_t size = d->fits ? size_get(sizes, d->size) : 0, low = size & -size;
+  return size > 0 && low < n ? low : n;
+}
+
 static int64_t
 count_of(const MapDim *d, const attnc_sizes *sizes)
 {
-  return d->n ? d->n : size_get(sizes, d->size);
+  return d->n ? fitted(d, sizes, d->n) : size_get(sizes, d->size);
+}
+
+static int64_t
+before(const MapDim *d, const attnc_sizes *sizes)
+{
+  return d->before ? fitted(d, sizes, d->before) : 0;
 }
 
 static bool
@@ -82,7 +96,8 @@ shape_dim(const Recipe *r, const TensorMap *m, int i, const LaunchArgs *a, bool 
                    t->name, d->n ? "a dimension" : size_names[d->size], (long long)n);
   /* The driver takes no dimension without elements; the kernel does not look at this one.
    */
-  s->count[i] = (n < 1 ? 1 : (uint64_t)n) + (uint64_t)d->before;
+  s->count[i] = (n < 1 ? 1 : (uint64_t)n) + (uint64_t)before(d, &a->sizes);
+  s->box[i] = (uint32_t)fitted(d, &a->sizes, m->box[i]);
   if (i == 0)
     return ATTNC_OK;
   if (along > 1 && steps)
@@ -105,16 +120,16 @@ address(const Recipe *r, const TensorMap *m, const LaunchArgs *a)
 
 /* The map begins before the tensor, at elements that no box reaches. */
 static attnc_status
-start_before(const Recipe *r, const TensorMap *m, int i, MapShape *s, attnc_error *e)
+start_before(const Recipe *r, const TensorMap *m, int i, int64_t rows, MapShape *s,
+             attnc_error *e)
 {
-  uint64_t ahead = (uint64_t)m->dim[i].before * s->stride[i - 1];
+  uint64_t ahead = (uint64_t)rows * s->stride[i - 1];
   if ((uintptr_t)s->address < ahead)
     return err_set(e, ATTNC_ERR_SHAPE,
                    "%s: stride[%d] of %llu bytes leads from %p to below address 0 in %lld "
                    "rows, where its tensor map would begin",
                    r->tensors[m->slot].name, m->dim[i].stride,
-                   (unsigned long long)s->stride[i - 1], s->address,
-                   (long long)m->dim[i].before);
+                   (unsigned long long)s->stride[i - 1], s->address, (long long)rows);
   s->address = (void *)((uintptr_t)s->address - (uintptr_t)ahead);
   return ATTNC_OK;
 }
@@ -129,7 +144,7 @@ shape_of(const Recipe *r, const TensorMap *m, const LaunchArgs *a, MapShape *s,
   for (int i = 0; i < m->n_dims; i++) {
     TRY(shape_dim(r, m, i, a, steps, s, e));
     if (m->dim[i].before)
-      TRY(start_before(r, m, i, s, e));
+      TRY(start_before(r, m, i, before(&m->dim[i], &a->sizes), s, e));
   }
   return ATTNC_OK;
 }
@@ -208,7 +223,7 @@ encode(const attnc_plan *p, const TensorMap *m, const MapShape *s, CUtensorMap *
   static const uint32_t ones[MAP_DIMS] = {1, 1, 1, 1, 1};
   CUresult code = p->drv->cuTensorMapEncodeTiled(
       out, map_types[p->recipe->tensors[m->slot].dtype], (uint32_t)m->n_dims, s->address,
-      s->count, s->stride, m->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      s->count, s->stride, s->box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE,
       swizzle_of(m->swizzle), promotion_of(m->l2), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return code == CUDA_SUCCESS ? ATTNC_OK : refused(p, m, s, code, e);
 }

@@ -89,7 +89,10 @@ void axis_text(AxisValues *, const Axis *, char *, size_t n);
  * A recipe's dimension over which a box of n elements slides is two here, both of its
  * stride: {n}, and {size, before n}, whose coordinates are counted from n elements before
  * the tensor.  A box at (i, x) is the elements from i + x - n on, of which the last i are
- * out of bounds: a box may end anywhere, not only where the tensor does. */
+ * out of bounds: a box may end anywhere, not only where the tensor does.
+ *
+ * Along a dimension of a size that the map fits, boxes, and what they slide over, have no
+ * more elements than the largest power of 2 that divides that size. */
 enum { MAP_DIMS = 5 };
 typedef struct MapDim {
   int64_t n; /* the count, at least 1; 0: that of `size` */
@@ -98,6 +101,7 @@ typedef struct MapDim {
   int64_t times;  /* at least 1 */
   int64_t before; /* elements before the tensor's first, counted on top */
   bool slides;    /* over the next dimension, and steps where that does */
+  bool fits;      /* its boxes, and `before`, or `n` of one that slides */
 } MapDim;
 typedef struct TensorMap {
   int slot, n_dims;

@@ -92,6 +92,33 @@ read_dims(Reader *rd, json_t *list, TensorMap *m)
   return ATTNC_OK;
 }
 
+/* Of a size that is a dimension's: boxes along it, and what they slide over.  Powers of 2,
+ * so that what is left of them is one. */
+static attnc_status
+read_fit(Reader *rd, json_t *v, TensorMap *m)
+{
+  SizeId size;
+  int found = 0;
+  if (!v)
+    return ATTNC_OK;
+  TRY(read_size(rd, v, &size));
+  for (int i = 0; i < m->n_dims; i++) {
+    MapDim *d = &m->dim[i];
+    d->fits = !d->n && d->size == size;
+    if (d->fits && d->before) {
+      d[-1].fits = true;
+      d[-1].size = size;
+      if (d->before & (d->before - 1))
+        return read_bad(rd, "'fit': 'slide' of %lld is no power of 2",
+                        (long long)d->before);
+    }
+    if (d->fits && m->box[i] & (m->box[i] - 1) && !d->before)
+      return read_bad(rd, "'fit': a box of %u is no power of 2", m->box[i]);
+    found += d->fits;
+  }
+  return found == 1 ? ATTNC_OK : read_bad(rd, "'fit': it is no dimension's size");
+}
+
 static attnc_status
 read_box(Reader *rd, json_t *list, TensorMap *m)
 {
@@ -132,12 +159,13 @@ attnc_status
 read_map(Reader *rd, json_t *v, TensorMap *m)
 {
   static const char *const keys[] = {"type",    "tensor", "dims", "box",
-                                     "swizzle", "l2",     NULL};
+                                     "swizzle", "l2",     "fit",  NULL};
   static const int64_t swizzles[] = {0, 32, 64, 128}, l2[] = {0, 64, 128, 256};
   TRY(read_object(rd, v, keys));
   TRY(read_slot(rd, v, m));
   TRY(read_bytes(rd, v, "swizzle", swizzles, 4, &m->swizzle));
   TRY(read_bytes(rd, v, "l2", l2, 4, &m->l2));
   TRY(read_dims(rd, json_object_get(v, "dims"), m));
-  return read_box(rd, json_object_get(v, "box"), m);
+  TRY(read_box(rd, json_object_get(v, "box"), m));
+  return read_fit(rd, json_object_get(v, "fit"), m);
 }

@@ -140,6 +140,23 @@ fwd_takes(const Spec *s, Why *why)
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }
 
+enum { BOX_ROWS = 8 };
+
+bool
+fwd_takes_pages_by_tma(const Case *c, Why *why)
+{
+  bool pages = spec_has_tensor(c->spec, ATTNC_PAGE_TABLE);
+  const Rule rules[] = {
+      {!pages || !spec_has_tensor(c->spec, ATTNC_LEFTPAD_K),
+       "page_table with leftpad_k: a tile begins inside of a box of rows in pages",
+       REASON_FIELD},
+      {!pages || c->page_size % BOX_ROWS == 0,
+       "page_size is not a multiple of 8: TMA's boxes of rows in pages have fewer",
+       REASON_FIELD},
+  };
+  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+}
+
 bool
 fwd_refuse_lists(const Spec *p, const Sched *s, Why *why)
 {

@@ -40,6 +40,9 @@ int fwd_table_bytes(const Spec *, const Expr *load); /* of an element */
 
 /* Rules of legality that templates share. */
 bool fwd_takes(const Spec *, Why *);
+/* What TMA takes of rows in pages: boxes of 8 rows or more that lie in one.  A call whose
+ * pages are others has smaller boxes, and is right all the same. */
+bool fwd_takes_pages_by_tma(const Case *, Why *);
 /* Does a tile, or a block of rows, lie in two blocks of the call's lists? */
 bool fwd_refuse_lists(const Spec *, const Sched *, Why *);
 bool fwd_refuse_keys(const Spec *, int block_n, int num_stages, Why *);

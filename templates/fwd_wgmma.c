@@ -55,13 +55,11 @@ rows(const Cta *c, const Tensor *x, const WorkTile *w, Idx row, int n)
   return c->s->pack_gqa ? v_pack(v, c->part.pack) : v;
 }
 
-/* A tensor without keys is mapped as one of a single row, which nobody may see.  Behind the
- * end of a sequence K has what it has: those scores are replaced. */
+/* Behind the end of a sequence K has what it has: those scores are replaced. */
 static View
 keys(const Cta *c, const Tensor *x, const WorkTile *w, TileIter j)
 {
-  Idx row = i_max(j.k0, i_sub(1, x->rows));
-  return v_uncut(seq_keys(&w->seq, x, w->hk, row, c->s->bn));
+  return seq_keys_by_tma(&w->seq, x, w->hk, j.k0, c->s->bn);
 }
 
 /* Is there a block of work that is nobody's? */
@@ -72,13 +70,14 @@ may_be_none(const WorkTile *w)
   return !i_known(w->is, &k);
 }
 
-/* Where the mask leaves tiles out, K's stage says which one it is. */
+/* Where the mask leaves tiles out, K's stage says which one it is.  ids: of rows in pages,
+ * if they are known. */
 static void
-fetch_k(Tb *t, const Cta *c, const WorkTile *w, const Walk *kv, TileIter j)
+fetch_k(Tb *t, const Cta *c, const WorkTile *w, const Walk *kv, TileIter j, Tile ids)
 {
   Idx word = kv->test ? w_word(kv, j) : i_int(0);
-  t_producer_load(t, c->k, .src = keys(c, c->p->k, w, j), .hint = HINT_KEEP,
-                  .word = kv->test ? &word : NULL);
+  View k = v_page_ids(keys(c, c->p->k, w, j), ids);
+  t_producer_load(t, c->k, .src = k, .hint = HINT_KEEP, .word = kv->test ? &word : NULL);
 }
 
 /* The tile of the table.  Without keys its map, too, has one that nobody may see. */
@@ -92,17 +91,61 @@ fetch_table(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
 }
 
 static void
-fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j)
+fetch_v(Tb *t, const Cta *c, const WorkTile *w, TileIter j, Tile ids)
 {
-  t_producer_load(t, c->v, .src = w_seen(keys(c, c->p->v, w, j), j), .hint = HINT_KEEP);
+  View v = v_page_ids(w_seen(keys(c, c->p->v, w, j), j), ids);
+  t_producer_load(t, c->v, .src = v, .hint = HINT_KEEP);
+}
+
+/* Of rows in pages the ids of two tiles: whose K comes next, and whose V.  Those of K are
+ * looked up a tile ahead; those of V are K's of the tile before, or V's own. */
+typedef struct Ids {
+  Tile *k, *v; /* NULL: no pages */
+} Ids;
+
+static Tile
+page_ids(Tb *t, const Cta *c, const Tensor *x, const WorkTile *w, TileIter j)
+{
+  return t_page_ids(t, keys(c, x, w, j), j.is);
+}
+
+static Ids
+first_ids(Tb *t, const Cta *c, const WorkTile *w, const Walk *kv, Tile *first)
+{
+  Ids ids = {.k = NULL};
+  TileIter j = w_first(kv);
+  *first = NULL;
+  if (!seq_has_pages(c->p))
+    return ids;
+  *first = page_ids(t, c, c->p->k, w, j);
+  Tile of_v = seq_shares_pages(c->p) ? *first : page_ids(t, c, c->p->v, w, j);
+  ids.v = t_var(t, of_v);
+  Tile second = page_ids(t, c, c->p->k, w, w_ahead(kv, j, 1));
+  ids.k = t_var(t, second);
+  return ids;
+}
+
+/* K(j), and V of the tile before. */
+static void
+load_tile(Tb *t, const Cta *c, const WorkTile *w, const Walk *ahead, TileIter j,
+          TileIter before, const Ids *ids)
+{
+  Tile of_k = ids->k ? *ids->k : NULL, of_v = ids->v ? *ids->v : NULL;
+  if (ids->k)
+    *ids->k = page_ids(t, c, c->p->k, w, w_ahead(ahead, j, 1));
+  fetch_k(t, c, w, ahead, j, of_k);
+  fetch_table(t, c, w, j);
+  fetch_v(t, c, w, before, of_v);
+  if (ids->v)
+    *ids->v = seq_shares_pages(c->p) ? of_k : page_ids(t, c, c->p->v, w, j);
 }
 
 /* What a block of work begins with.  Where tickets are drawn its number goes with Q. */
 static void
 load_first(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx i,
-           const Walk *kv)
+           const Walk *kv, Tile ids)
 {
-  fetch_k(t, c, w, kv, w_first(kv));
+  fetch_k(t, c, w, kv, w_first(kv), ids);
   View q = v_uncut(rows(c, c->p->q, w, w->q0, c->s->bm));
   t_producer_load(t, c->q, .src = q, .hint = HINT_ONCE, .word = all->draws ? &i : NULL);
 }
@@ -113,7 +156,7 @@ load_next(Tb *t, const Cta *c, const TileScheduler *all, Idx i)
 {
   WorkTile w = work_tile(t, c, all, i);
   Walk kv = partition_keys(t, &c->part, &w);
-  load_first(t, c, all, &w, i, &kv);
+  load_first(t, c, all, &w, i, &kv, NULL);
 }
 
 /* Stages of V through which O leaves. */
@@ -131,22 +174,21 @@ load_tiles(Tb *t, const Cta *c, const TileScheduler *all, const WorkTile *w, Idx
   Walk keys = partition_keys(t, &c->part, w);
   Walk kv = t_walk(t, &keys, 2), rest = w_rest(&kv);
   Walk ahead = kv.test ? rest : w_plain(&rest);
+  Tile of_first;
+  Ids ids = first_ids(t, c, w, &kv, &of_first);
   if (!c->s->cross_tile)
-    load_first(t, c, all, w, i, &kv);
+    load_first(t, c, all, w, i, &kv, of_first);
   fetch_table(t, c, w, w_first(&kv));
   if (c->s->o_in_v) /* that of the block before; behind what this one begins with */
     T_IF (t, i_lt(all->span.lo, i))
       lend(t, c);
-  T_FOR_TILES (t, j, &ahead) {
-    fetch_k(t, c, w, &ahead, j);
-    fetch_table(t, c, w, j);
-    fetch_v(t, c, w, w_ahead(&kv, j, -1));
-  }
+  T_FOR_TILES (t, j, &ahead)
+    load_tile(t, c, w, &ahead, j, w_ahead(&kv, j, -1), &ids);
   if (c->s->cross_tile)
     load_next(t, c, all, partition_next_tile(all, i));
   if (!may_be_none(w))
     partition_draw(t, &c->part, all); /* late, or this CTA would hold others' work */
-  fetch_v(t, c, w, w_last(&kv));
+  fetch_v(t, c, w, w_last(&kv), ids.v ? *ids.v : NULL);
 }
 
 /* Where tickets are drawn the number of a block goes with its Q, and of one that is none
@@ -579,9 +621,13 @@ roles(Tb *t, const Cta *c, const TileScheduler *all)
 {
   const Spec *spec = c->p->spec;
   int groups = c->s->bm / wgmma_rows();
-  T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(spec, c->s))
-    T_WARP (t, 0)
-      load_all(t, c, all);
+  bool pages = seq_has_pages(c->p);
+  T_ROLE (t, .name = "load", .teams = 1, .warps = 4, .regs = load_regs(spec, c->s)) {
+    if (pages)
+      T_WHOLE_WARP(t, 0)
+    load_all(t, c, all);
+    else T_WARP (t, 0) load_all(t, c, all);
+  }
   T_ROLE (t, .name = "mma", .teams = groups, .warps = 4, .regs = mma_regs(spec, c->s))
     compute_all(t, c, all);
 }

@@ -231,7 +231,9 @@ partition_keys(Tb *t, const Partition *p, const WorkTile *w)
   rows.heads = p->pack;
   if (p->pack > 1 && p->call->mask.mods)
     rows.h = i_mul(w->hk, p->pack);
-  Walk kv = w_keys(t, &w->seq.call->mask, &rows, p->bn);
+  Mask mask = w->seq.call->mask;
+  mask.aligned = mask.aligned || p->in_step;
+  Walk kv = w_keys(t, &mask, &rows, p->bn);
   return p->classes ? classes_walk(t, p, w, &kv) : kv;
 }
 

@@ -58,6 +58,7 @@ typedef struct Partition {
   const WorkRegion *tickets; /* partition_counter */
   const WorkItems *items;    /* NULL: blocks have the batch's order */
   bool listed;               /* for cost models, who have no list: there is one */
+  bool in_step;              /* tiles begin at multiples of bn, as boxes in pages do */
   const TileLists *classes;  /* NULL: tiles' classes are those that intervals know */
   bool by_step;              /* for cost models: there are such lists */
 } Partition;

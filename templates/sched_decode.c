@@ -233,11 +233,11 @@ in_flight(const Sched *s, double tile, int ctas)
   return (s->stages - 0.5) * tile * ctas;
 }
 
-static double
-memory_clocks(const Target *g, const Sched *s, double tile, int ctas)
+double
+decode_memory_clocks(const Target *g, double tile, double flight)
 {
   double wanted = 1024.0 * g->mem_flight;
-  return tile / g->mem_clk * fmax(1, wanted / in_flight(s, tile, ctas));
+  return tile / g->mem_clk * fmax(1, wanted / flight);
 }
 
 /* Of two that the memory feeds equally the one whose warps have more time. */
@@ -259,7 +259,8 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
                       [UNIT_L2] = kv,
                   }};
   Units unit = units_clocks(c->target, &demand);
-  double busy = fmax(units_longest(&unit), memory_clocks(c->target, s, kv, ctas));
+  double busy = fmax(units_longest(&unit),
+                     decode_memory_clocks(c->target, kv, in_flight(s, kv, ctas)));
   double warps = way(c, s, s->warps * ctas / 4.0) / ctas;
   return fmax(busy, warps) + LESS_COUNTS * fmin(busy, warps);
 }
@@ -277,13 +278,19 @@ decode_partition(const Call *call, const Spec *p, const Sched *s)
  * keys are split for parts on their way to memory, the counter, and back. */
 enum { BLOCK_WAITS = 1500, PART_WAITS = 2500 };
 
+double
+decode_block_waits(bool splits)
+{
+  return BLOCK_WAITS + (splits ? PART_WAITS : 0);
+}
+
 /* Each part costs what a batch of so many keys would.  Of more heads than a grid has parts
  * make no difference. */
 static Case
-split_case(const Case *c, const Sched *s)
+split_case(const Case *c, int split_keys)
 {
   Case k = *c;
-  int64_t each = decode_of(s)->split_keys, parts = each ? (c->sk + each - 1) / each : 1;
+  int64_t each = split_keys, parts = each ? (c->sk + each - 1) / each : 1;
   parts = parts < 1 ? 1 : parts > SPLITS_MOST ? SPLITS_MOST : parts;
   if ((double)c->b * (double)c->h * (double)parts > INT_MAX)
     return k;
@@ -292,8 +299,8 @@ split_case(const Case *c, const Sched *s)
   return k;
 }
 
-SchedCost
-decode_cost(const Case *c, const Sched *s)
+Case
+decode_assume(const Case *c, int split_keys)
 {
   Case k = *c;
   k.sq = c->sq ? c->sq : 1;
@@ -301,7 +308,13 @@ decode_cost(const Case *c, const Sched *s)
   k = cost_assume(&k);
   if (c->spec->group_size && !c->hk)
     k.hk = k.h / c->spec->group_size > 0 ? k.h / c->spec->group_size : 1;
-  k = split_case(&k, s);
+  return split_case(&k, split_keys);
+}
+
+SchedCost
+decode_cost(const Case *c, const Sched *s)
+{
+  Case k = decode_assume(c, decode_of(s)->split_keys);
   Partition p = decode_partition(NULL, c->spec, s);
   SchedCost r = {.smem = shared_bytes(c->spec, s)};
   r.regs = registers(c->spec, c->target, s);
@@ -311,7 +324,7 @@ decode_cost(const Case *c, const Sched *s)
   double tile = s->bn * d * dtype_bytes(c->spec->dtype[ATTNC_K]);
   r.flight = in_flight(s, tile, r.ctas_sm) / 1024;
   r.flight_wanted = c->target->mem_flight;
-  double waits = BLOCK_WAITS + (decode_of(s)->split_keys ? PART_WAITS : 0);
+  double waits = decode_block_waits(decode_of(s)->split_keys);
   BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),
                         .partial = tile_clocks(&k, s, true, ctas),
                         .block = waits / (double)ctas,

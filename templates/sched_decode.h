@@ -6,12 +6,15 @@
 #include "templates/layout.h"
 #include "templates/partition.h"
 
-#define DECODE_OPTIONS(X)                                                                  \
-  X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
+/* Of whoever deals out parts of a row's keys. */
+#define DECODE_ITEM_OPTIONS(X)                                                             \
   X(pack_gqa, BOOL, 0, 1, NULL, KEEP, "true", "Rows are positions and heads of a group.")  \
   X(split_keys, INT, 0, 65536, NULL, KEEP, "512",                                          \
     "Keys of an item, doubled as often as makes 32 items of a row; 0: a row is one "       \
     "CTA's.")
+#define DECODE_OPTIONS(X)                                                                  \
+  X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
+  DECODE_ITEM_OPTIONS(X)
 SCHED_TYPE(Decode, DECODE_OPTIONS, decode_of, decode_sched)
 
 enum {
@@ -26,6 +29,15 @@ bool decode_refuse(const Case *, const Sched *, Why *);
 /* CTAs that share a multiprocessor. */
 int decode_resident(const Spec *, const Target *, const Sched *);
 SchedCost decode_cost(const Case *, const Sched *);
+/* The sizes of the case as cost models of few rows take them: where keys are split, into
+ * items of `split_keys` that are doubled, each part costs what a batch of so many keys
+ * would. */
+Case decode_assume(const Case *, int split_keys);
+/* Clocks of bringing a tile of so many bytes while `flight` bytes are on their way to the
+ * multiprocessor. */
+double decode_memory_clocks(const Target *, double tile, double flight);
+/* What a block's start and end wait for. */
+double decode_block_waits(bool splits);
 Sched decode_initial(const Case *);
 SmemLayout decode_layout(const Spec *, const Sched *);
 Partition decode_partition(const Call *, const Spec *, const Sched *);

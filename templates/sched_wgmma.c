@@ -31,13 +31,12 @@ wgmma_applicable(const Case *c, Why *why)
        REASON_DIMS},
       {s->head_dim_v <= p->cols_most,
        "head_dim_v above 256: a warpgroup's product has no more columns", REASON_DIMS},
-      {!s->page_table, "page_table: tensor maps have rows a pitch apart, not in pages",
-       REASON_FIELD},
       {!s->rope.dim, "rope: turned queries are in workspace, which has no tensor map",
        REASON_FIELD},
   };
   bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
-  return fwd_takes(s, why) && takes;
+  bool pages = fwd_takes_pages_by_tma(c, why);
+  return fwd_takes(s, why) && takes && pages;
 }
 
 /* TMA takes rows that are multiples of 16 bytes apart, which `bias` promises. */
@@ -148,12 +147,12 @@ moves_registers(const Hopper *s)
   return s->bm > 64;
 }
 
-/* Expressions of a mask take most, lists of blocks, and half of each tile's keys with a
- * table beside (192 rows, 32 registers: ptxas 13.0 spilled 8 bytes). */
+/* Expressions of a mask take most, lists of blocks, ids of pages, and half of each tile's
+ * keys with a table beside (192 rows, 32 registers: ptxas 13.0 spilled 8 bytes). */
 static bool
 crowded_loader(const Spec *p, const Hopper *s)
 {
-  bool asks = p->mask_mod.n || spec_has_lists(p);
+  bool asks = p->mask_mod.n || spec_has_lists(p) || p->page_table;
   return asks || (s->cluster > 1 && wgmma_beside(p, s));
 }
 
@@ -229,7 +228,8 @@ wgmma_partition(const Spec *p, const Hopper *s)
                      .cluster = s->cluster,
                      .scheduler = (Scheduler)s->scheduler,
                      .listed = s->device_items,
-                     .by_step = s->classes == CLASSES_STEP};
+                     .by_step = s->classes == CLASSES_STEP,
+                     .in_step = p->page_table};
 }
 
 static int
@@ -372,6 +372,8 @@ wgmma_refuse(const Case *c, const Sched *sched, Why *why)
     return true;
   if (c->spec->mask_mod.n && s->narrow_diagonal)
     return refused(why, "narrow_diagonal takes a mask without mask_mod");
+  if (c->spec->page_table && s->cluster > 1)
+    return refused(why, "cluster %d: CTAs share no boxes of rows in pages", s->cluster);
   if (!mask_is_one_range(c->spec) && (s->cross_tile || s->cluster > 1))
     return refused(why, "a mask of several ranges takes cluster 1, and no cross_tile");
   if (s->scheduler == SCHED_LPT && c->spec->mask_mod.n)

@@ -159,3 +159,13 @@ seq_keys(const Seq *s, const Tensor *x, Idx hk, Idx row, int n)
   return v_paged(v, own ? own : p->lengths[ATTNC_PAGE_TABLE], s->k_b,
                  call_size(p, SIZE_PAGE_SIZE));
 }
+
+/* A tensor without keys is mapped as one of a single row, which nobody may see. */
+View
+seq_keys_by_tma(const Seq *s, const Tensor *x, Idx hk, Idx row, int n)
+{
+  if (seq_has_pages(s->call))
+    return seq_keys(s, x, hk, row, n);
+  Idx first = i_max(row, i_sub(1, x->rows));
+  return v_uncut(seq_keys(s, x, hk, first, n));
+}

@@ -25,6 +25,9 @@ Seq sequence(Tb *, const Call *, Idx b);
 /* n rows of q, o or LSE, of k or v, from the sequence's row `row` on. */
 View seq_queries(const Seq *, const Tensor *, Idx h, Idx row, int n);
 View seq_keys(const Seq *, const Tensor *, Idx hk, Idx row, int n);
+/* The same as TMA brings them: what is behind the end of a sequence comes as it is, but of
+ * rows in pages, where no page may be. */
+View seq_keys_by_tma(const Seq *, const Tensor *, Idx hk, Idx row, int n);
 /* Are k and v in pages; are those of v the same? */
 bool seq_has_pages(const Call *);
 bool seq_shares_pages(const Call *);

@@ -245,6 +245,12 @@ softmax_add_part(Tb *t, Softmax *s, const SoftmaxPart *x, Tile *own, Tile *its)
   keep(s, &sum);
 }
 
+void
+softmax_reduce(Tb *t, Softmax *s)
+{
+  *s->l = t_row_allreduce(t, *s->l);
+}
+
 Tile
 softmax_merge(Tb *t, Softmax *s, int warps)
 {

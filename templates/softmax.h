@@ -51,12 +51,14 @@ Tile softmax_step(Tb *, Softmax *, Tile x, bool masked, Tile *correction);
  * and one sum for all of them, by EntryArgs.warps_k warps in their order, the same in each.
  * What each warp's O is to be multiplied by before they are added up. */
 Tile softmax_merge(Tb *, Softmax *, int warps);
+/* Of a team whose every warp has all keys of its rows: the sums, the same in each lane. */
+void softmax_reduce(Tb *, Softmax *);
 /* Rows of which several have parts of the weights: their references, c·g + b, and sums. */
 typedef struct SoftmaxPart {
   Tile g, b, l;
 } SoftmaxPart;
 /* The rows of both; *own and *its: what the O of each is to be multiplied by.  Behind
- * softmax_merge. */
+ * softmax_merge or softmax_reduce. */
 void softmax_add_part(Tb *, Softmax *, const SoftmaxPart *, Tile *own, Tile *its);
 /* 1 / l (0 for a row without keys); *lse is the logarithm of the row's sum.  A sink (NULL:
  * none) is one more logit of the row, in natural units. */

@@ -61,6 +61,8 @@ e2e_program(splits NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_splits splits ARGS sm_80 6)
 e2e_test(e2e_splits_all splits SLOW ARGS sm_80 100)
 e2e_test(e2e_splits_turing splits SLOW ARGS sm_75 100)
+e2e_test(e2e_splits_hopper splits ARGS sm_90a 2 decode_wgmma)
+e2e_test(e2e_splits_hopper_all splits SLOW ARGS sm_90a 100 decode_wgmma)
 e2e_program(dealt NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
 e2e_test(e2e_dealt dealt ARGS 5)
 e2e_test(e2e_dealt_all dealt SLOW ARGS 100)
@@ -220,6 +222,12 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_semaphores COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/semaphores.py $<TARGET_FILE:attnc_cli>)
   set_tests_properties(e2e_semaphores PROPERTIES LABELS e2e)
+  rotating(e2e_decode_wgmma 80 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --template decode_wgmma
+    --cases 400 --shard {shard} LABELS e2e)
+  add_test(NAME e2e_decode_wgmma_pairs COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --template decode_wgmma --cases 400 --pairs)
+  set_tests_properties(e2e_decode_wgmma_pairs PROPERTIES LABELS e2e)
   add_test(NAME e2e_decode_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --pairs)
   set_tests_properties(e2e_decode_pairs PROPERTIES LABELS e2e)
@@ -241,7 +249,7 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_bwd_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd.py - --pairs)
   set_tests_properties(e2e_bwd_pairs PROPERTIES LABELS e2e)
-  rotating(e2e_pages 40 COMMAND ${Python3_EXECUTABLE} -B
+  rotating(e2e_pages 48 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
   add_test(NAME e2e_pages_pairs COMMAND ${Python3_EXECUTABLE} -B

@@ -8,6 +8,30 @@ effect(Lo *lo, const char *text, const char *constraints, V *in, int n)
   asm_call(lo, ASM_MEMORY, text, constraints, in, n, lo->none, NULL, 0);
 }
 
+/* In a whole warp: what stands between is one lane's, and the others wait for it, so that
+ * none is ever a phase of a barrier behind.  NULL: there is one lane. */
+static LLVMBasicBlockRef
+one_lane_begins(Lo *lo)
+{
+  if (!lo->one)
+    return NULL;
+  LLVMBasicBlockRef mine = new_block(lo, "one"), on = new_block(lo, "on");
+  LLVMBuildCondBr(lo->b, lo->one, mine, on);
+  LLVMPositionBuilderAtEnd(lo->b, mine);
+  return on;
+}
+
+static void
+one_lane_ends(Lo *lo, LLVMBasicBlockRef on)
+{
+  if (!on)
+    return;
+  LLVMBuildBr(lo->b, on);
+  LLVMPositionBuilderAtEnd(lo->b, on);
+  warp_barrier(lo);
+  lo->late++;
+}
+
 /* ---- setup ---- */
 
 static bool
@@ -232,17 +256,24 @@ map_row(Lo *lo, const View *v, V row)
   return LLVMBuildAdd(lo->b, idx_value(lo, v->origin), row, "");
 }
 
-/* How many of the box's last rows are past the end of a view that is cut.  Its map has rows
- * twice: the inner dimension is as long as a box, and the box that begins so far inside it
- * leaves its last rows out of bounds, which are zeros; the outer one, which is counted from
- * a box before the tensor, makes up for that. */
+/* How many of a box's last rows are past the end. */
+static V
+past_end(Lo *lo, const View *v, V row, V rows)
+{
+  V past = LLVMBuildAdd(lo->b, row, rows, "");
+  past = LLVMBuildSub(lo->b, past, idx_value(lo, v->end), "");
+  past = pick(lo->b, LLVMIntSGT, past, k32(lo, 0));
+  return pick(lo->b, LLVMIntSLT, past, rows);
+}
+
+/* Those of a view that is cut.  Its map has rows twice: the inner dimension is as long as a
+ * box, and the box that begins so far inside it leaves its last rows out of bounds, which
+ * are zeros; the outer one, which is counted from a box before the tensor, makes up for
+ * that. */
 static V
 slide(Lo *lo, const View *v, V row, int rows, V *outer)
 {
-  V past = LLVMBuildAdd(lo->b, row, k32(lo, rows), "");
-  past = LLVMBuildSub(lo->b, past, idx_value(lo, v->end), "");
-  past = pick(lo->b, LLVMIntSGT, past, k32(lo, 0));
-  past = pick(lo->b, LLVMIntSLT, past, k32(lo, rows));
+  V past = past_end(lo, v, row, k32(lo, rows));
   V from = LLVMBuildAdd(lo->b, row, k32(lo, rows), "");
   *outer = LLVMBuildSub(lo->b, from, past, "");
   return past;
@@ -268,29 +299,45 @@ lower_stage_word(Lo *lo, const Op *op)
       asm_1(lo, ASM_MEMORY, "ld.shared::cta.b32 $0, [$1];", "=r,r", lo->i32, &at, 1);
 }
 
-/* Waits until the stage is empty, and tells its barrier how much will come. */
+/* Waits until the stage is empty; its barrier. */
 static V
-open_stage(Lo *lo, const Op *op, int bytes)
+empty_stage(Lo *lo, const Ring *r)
 {
-  const Ring *r = op->ring;
   const RingPos *pos = &lo->produce[r->id];
   V full = barrier_at(lo, r->full_at, pos->stage);
   wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
-  store_word(lo, op, pos->stage);
+  return full;
+}
+
+/* Tells the barrier how much will come. */
+static void
+open_stage(Lo *lo, const Op *op, V full, int bytes)
+{
+  store_word(lo, op, lo->produce[op->ring->id].stage);
   const char *expect = arena_printf(
       lo->arena, "mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [$0], %d;",
       bytes);
   effect(lo, bytes ? expect : "mbarrier.arrive.release.cta.shared::cta.b64 _, [$0];", "r",
          &full, 1);
-  return full;
 }
 
 /* A word goes alone. */
 static void
 load_nothing(Lo *lo, const Op *op)
 {
-  open_stage(lo, op, 0);
+  V full = empty_stage(lo, op->ring);
+  LLVMBasicBlockRef on = one_lane_begins(lo);
+  open_stage(lo, op, full, 0);
+  one_lane_ends(lo, on);
   advance(lo, op->ring, &lo->produce[op->ring->id]);
+}
+
+/* Where the stage is that is filled. */
+static V
+stage_at(Lo *lo, const Ring *r)
+{
+  V dst = lane_value(lo, LANE_SMEM), stage = stage_bytes(lo, r, lo->produce[r->id].stage);
+  return stage ? LLVMBuildAdd(lo->b, dst, stage, "") : dst;
 }
 
 /* Starts the copies, one for each panel. */
@@ -299,13 +346,11 @@ load_panels(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   const View *v = &op->view;
-  RingPos *pos = &lo->produce[r->id];
   int panels = view_panels(v), rows = r->mem.rows / (r->cluster > 1 ? r->cluster : 1);
-  V in[8], full = open_stage(lo, op, panels * r->mem.rows * PANEL_BYTES);
-  V dst = lane_value(lo, LANE_SMEM), stage = stage_bytes(lo, r, pos->stage);
-  if (stage)
-    dst = LLVMBuildAdd(lo->b, dst, stage, "");
-  V row = idx_value(lo, v->row);
+  V in[8], full = empty_stage(lo, r);
+  LLVMBasicBlockRef on = one_lane_begins(lo);
+  open_stage(lo, op, full, panels * r->mem.rows * PANEL_BYTES);
+  V dst = stage_at(lo, r), row = idx_value(lo, v->row);
   if (r->cluster > 1) {
     V part = LLVMBuildMul(lo->b, cluster_rank(lo), k32(lo, rows), "");
     V bytes = LLVMBuildShl(lo->b, part, k32(lo, 7), "");
@@ -322,7 +367,95 @@ load_panels(Lo *lo, const Op *op)
   in[6] = k64(lo, policy(op->hint));
   for (int p = 0; p < panels; p++)
     load_panel(lo, op, p, in);
-  advance(lo, r, pos);
+  one_lane_ends(lo, on);
+  advance(lo, r, &lo->produce[r->id]);
+}
+
+/* One box, all its panels; `first` is the stage's own place. */
+static void
+load_box(Lo *lo, const Op *op, const Boxes *x, V i, const Box *box, V first, V full)
+{
+  const View *v = &op->view;
+  V in[8], above = LLVMBuildShl(lo->b, i, x->shift, "");
+  V rows = LLVMBuildShl(lo->b, k32(lo, 1), x->shift, "");
+  V row = LLVMBuildAdd(lo->b, idx_value(lo, v->row), above, "");
+  LLVMBasicBlockRef on = one_lane_begins(lo);
+  in[7] = past_end(lo, v, row, rows);
+  in[0] = LLVMBuildAdd(lo->b, first, LLVMBuildShl(lo->b, above, k32(lo, 7), ""), "");
+  in[1] = map_value(lo, v, op->ring->mem.rows);
+  in[2] = LLVMBuildSub(lo->b, LLVMBuildAdd(lo->b, box->row, rows, ""), in[7], "");
+  in[3] = idx_value(lo, v->h);
+  in[4] = box->id;
+  in[5] = full;
+  in[6] = k64(lo, policy(op->hint));
+  for (int p = 0; p < view_panels(v); p++)
+    load_panel(lo, op, p, in);
+  one_lane_ends(lo, on);
+}
+
+static Box
+box_phis(Lo *lo, const Box *box, LLVMBasicBlockRef from)
+{
+  Box r = {.id = phi_of(lo, lo->i32, box->id, from)};
+  r.row = phi_of(lo, lo->i32, box->row, from);
+  return r;
+}
+
+/* A loop over the boxes, of which each lane knows one; behind each 32 those of the next. */
+static void
+load_boxes(Lo *lo, const Op *op, const Boxes *x, V first, V full)
+{
+  enum { LANES = 32 };
+  V have = op->in[0] ? lo->vals[op->in[0]->id][0] : NULL;
+  Box known = page_box(lo, x, k32(lo, 0), NULL, have);
+  LLVMBasicBlockRef body = new_block(lo, "box"), more = new_block(lo, "ids"),
+                    latch = new_block(lo, "next"), done = new_block(lo, "done");
+  LLVMBasicBlockRef pre = LLVMGetInsertBlock(lo->b);
+  LLVMBuildBr(lo->b, body);
+  LLVMPositionBuilderAtEnd(lo->b, body);
+  V i = phi_of(lo, lo->i32, k32(lo, 0), pre);
+  Box now = box_phis(lo, &known, pre);
+  Box box = page_box_of(lo, &now, LLVMBuildAnd(lo->b, i, k32(lo, LANES - 1), ""));
+  load_box(lo, op, x, i, &box, first, full);
+  V next = LLVMBuildAdd(lo->b, i, k32(lo, 1), "");
+  V low = LLVMBuildAnd(lo->b, next, k32(lo, LANES - 1), "");
+  V on = LLVMBuildICmp(lo->b, LLVMIntULT, next, x->n, "");
+  V turn = LLVMBuildICmp(lo->b, LLVMIntEQ, low, k32(lo, 0), "");
+  turn = LLVMBuildAnd(lo->b, turn, on, "");
+  LLVMBasicBlockRef from = LLVMGetInsertBlock(lo->b);
+  hardly_ever(lo, LLVMBuildCondBr(lo->b, turn, more, latch));
+  LLVMPositionBuilderAtEnd(lo->b, more);
+  Box others = page_box(lo, x, next, NULL, NULL);
+  LLVMBasicBlockRef behind = LLVMGetInsertBlock(lo->b);
+  LLVMBuildBr(lo->b, latch);
+  LLVMPositionBuilderAtEnd(lo->b, latch);
+  Box then = box_phis(lo, &now, from);
+  LLVMAddIncoming(then.id, &others.id, &behind, 1);
+  LLVMAddIncoming(then.row, &others.row, &behind, 1);
+  LLVMAddIncoming(i, &next, &latch, 1);
+  LLVMAddIncoming(now.id, &then.id, &latch, 1);
+  LLVMAddIncoming(now.row, &then.row, &latch, 1);
+  no_unrolling(lo, LLVMBuildCondBr(lo->b, on, body, done));
+  LLVMPositionBuilderAtEnd(lo->b, done);
+  lo->late++;
+}
+
+/* Page by page: boxes of rows that lie in one. */
+static void
+load_pages(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  const View *v = &op->view;
+  page_prepare(lo, v);
+  idx_value(lo, v->end);
+  idx_value(lo, v->h);
+  Boxes x = page_boxes(lo, v, r->mem.rows);
+  V first = stage_at(lo, r), full = empty_stage(lo, r);
+  LLVMBasicBlockRef on = one_lane_begins(lo);
+  open_stage(lo, op, full, view_panels(v) * r->mem.rows * PANEL_BYTES);
+  one_lane_ends(lo, on);
+  load_boxes(lo, op, &x, first, full);
+  advance(lo, r, &lo->produce[r->id]);
 }
 
 /* The consumers wait for it as for a stage that was filled: one arrival, no bytes. */
@@ -330,11 +463,11 @@ void
 lower_producer_lend(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
-  RingPos *pos = &lo->produce[r->id];
-  V full = barrier_at(lo, r->full_at, pos->stage);
-  wait_barrier(lo, barrier_at(lo, r->empty_at, pos->stage), pos->parity);
+  V full = empty_stage(lo, r);
+  LLVMBasicBlockRef on = one_lane_begins(lo);
   effect(lo, "mbarrier.arrive.release.cta.shared::cta.b64 _, [$0];", "r", &full, 1);
-  advance(lo, r, pos);
+  one_lane_ends(lo, on);
+  advance(lo, r, &lo->produce[r->id]);
 }
 
 void
@@ -350,7 +483,9 @@ lower_consumer_either(Lo *lo, const Op *op)
 void
 lower_producer_load_tma(Lo *lo, const Op *op)
 {
-  if (op->view.x)
+  if (op->view.pages)
+    load_pages(lo, op);
+  else if (op->view.x)
     load_panels(lo, op);
   else
     load_nothing(lo, op);
@@ -436,6 +571,21 @@ lower_grid_trigger(Lo *lo, const Op *op)
     effect(lo, "griddepcontrol.launch_dependents;", "", NULL, 0);
 }
 
+/* What one lane has found, 0 in the others, for all. */
+static V
+from_one_lane(Lo *lo, V found, LLVMBasicBlockRef before, LLVMBasicBlockRef on)
+{
+  LLVMBasicBlockRef mine = LLVMGetInsertBlock(lo->b);
+  if (!on)
+    return found;
+  LLVMBuildBr(lo->b, on);
+  LLVMPositionBuilderAtEnd(lo->b, on);
+  V all = phi_of(lo, lo->i32, k32(lo, 0), before);
+  LLVMAddIncoming(all, &found, &mine, 1);
+  lo->late++;
+  return asm_1(lo, ASM_EFFECT, "redux.sync.or.b32 $0, $1, -1;", "=r,r", lo->i32, &all, 1);
+}
+
 /* inc is 0 again behind its bound: the last drawing leaves the counter as the first found
  * it.  Written out, since LLVM 22 prints its own atomics without order and scope. */
 void
@@ -448,7 +598,9 @@ lower_ticket(Lo *lo, const Op *op)
                          ? "{ .reg .pred p; mov.b32 $0, 0; setp.ne.u64 p, $1, 0; "
                            "@p atom.relaxed.gpu.global.inc.u32 $0, [$1], $2; }"
                          : "atom.relaxed.gpu.global.inc.u32 $0, [$1], $2;";
-  lo->found[op->found.node->n] = asm_1(lo, ASM_MEMORY, text, "=&r,l,r", lo->i32, in, 2);
+  LLVMBasicBlockRef before = LLVMGetInsertBlock(lo->b), on = one_lane_begins(lo);
+  V drawn = asm_1(lo, ASM_MEMORY, text, "=&r,l,r", lo->i32, in, 2);
+  lo->found[op->found.node->n] = from_one_lane(lo, drawn, before, on);
 }
 
 /* The team's first thread sends one box for each panel. */

@@ -424,6 +424,33 @@ lower_role(Lo *lo, const Region *r)
   hoist_here(lo);
 }
 
+static V
+elect(Lo *lo)
+{
+  V elected =
+      asm_1(lo, ASM_EFFECT, "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }",
+            "=r", lo->i32, NULL, 0);
+  return LLVMBuildICmp(lo->b, LLVMIntNE, elected, k32(lo, 0), "");
+}
+
+/* All lanes: what one does stands behind lo->one. */
+static void
+lower_whole_warp(Lo *lo, const Region *r)
+{
+  LLVMBasicBlockRef mine = new_block(lo, "warp"), on = new_block(lo, "on");
+  V warp = lane_value(lo, LANE_WARPS);
+  V is = LLVMBuildICmp(lo->b, LLVMIntEQ, warp, k32(lo, lo->role->first + r->warp), "");
+  LLVMBuildCondBr(lo->b, is, mine, on);
+  LLVMPositionBuilderAtEnd(lo->b, mine);
+  lo->one = elect(lo);
+  hoist_here(lo);
+  lower_region(lo, r);
+  lo->one = NULL;
+  LLVMBuildBr(lo->b, on);
+  LLVMPositionBuilderAtEnd(lo->b, on);
+  hoist_here(lo);
+}
+
 static void
 lower_warp(Lo *lo, const Region *r)
 {
@@ -433,11 +460,7 @@ lower_warp(Lo *lo, const Region *r)
   V is = LLVMBuildICmp(lo->b, LLVMIntEQ, warp, k32(lo, lo->role->first + r->warp), "");
   LLVMBuildCondBr(lo->b, is, ask, on);
   LLVMPositionBuilderAtEnd(lo->b, ask);
-  V elected =
-      asm_1(lo, ASM_EFFECT, "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }",
-            "=r", lo->i32, NULL, 0);
-  V me = LLVMBuildICmp(lo->b, LLVMIntNE, elected, k32(lo, 0), "");
-  LLVMBuildCondBr(lo->b, me, mine, on);
+  LLVMBuildCondBr(lo->b, elect(lo), mine, on);
   LLVMPositionBuilderAtEnd(lo->b, mine);
   hoist_here(lo);
   lower_region(lo, r);
@@ -457,7 +480,7 @@ lower_flow(Lo *lo, const Region *r)
     lower_role(lo, r);
     break;
   case OP_WARP:
-    lower_warp(lo, r);
+    (r->whole ? lower_whole_warp : lower_warp)(lo, r);
     break;
   case OP_IF:
     lower_if(lo, r);

@@ -89,6 +89,7 @@ typedef struct Lo {
   int loop_id;   /* the open tile loop, 0: none */
   int late; /* counts the places after which what was computed in a loop is forgotten */
   const Role *role; /* NULL: none */
+  V one;            /* in a whole warp: is this its elected lane?  NULL: there is one */
   V role_at;      /* where it begins: what is computed before this is known in all of it */
   int role_epoch; /* the epoch there */
   V *reciprocal, *quotient; /* by node id: computed there; NULL: not */
@@ -221,7 +222,20 @@ V page_row_address(Lo *, const View *, V at); /* as row_address */
  * of those the one that this thread has in a pass. */
 V *page_kept_offsets(Lo *, const View *, V when, int *n);
 V page_pass_offset(Lo *, V *kept, int pass);
-void page_prepare(Lo *, const View *); /* what outlives a branch in which they stand */
+/* What is computed once of boxes of a paged view, of `rows` rows at most, and of each: the
+ * page's id, −1: it has none; and its first row in the page. */
+typedef struct Boxes {
+  const View *view;
+  V shift, n; /* log2 of a box's rows; boxes */
+} Boxes;
+typedef struct Box {
+  V id, row;
+} Box;
+Boxes page_boxes(Lo *, const View *, int rows);
+/* Of box first + lane, if `when` (NULL: true); have: NULL or its id. */
+Box page_box(Lo *, const Boxes *, V first, V when, V have);
+Box page_box_of(Lo *, const Box *, V lane); /* that of a lane, in all */
+void page_prepare(Lo *, const View *);      /* what outlives a branch in which they stand */
 
 /* llvm_exchange.c: between warps that have the same rows */
 /* Of each row of the operand all warps' values, folded in the order of the warps. */

@@ -47,19 +47,20 @@ row_in_pages(Lo *lo, const View *v, V row)
   return moved ? LLVMBuildAdd(lo->b, row, idx_value(lo, v->origin), "") : row;
 }
 
-/* 0 of a row that is not wanted. */
+/* `none` of a row that is not wanted. */
 static V
-look_up(Lo *lo, const View *v, V page, V want)
+look_up(Lo *lo, const View *v, V page, V want, int none)
 {
   V at = LLVMBuildShl(lo->b, to64(lo->b, lo, page), k64(lo, 2), "");
   V in[2] = {LLVMBuildAdd(lo->b, page_list(lo, v), at, ""),
              want ? as_i32(lo, lo->b, want) : NULL};
   if (!want)
     return asm_1(lo, ASM_EFFECT, "ld.global.nc.b32 $0, [$1];", "=r,l", lo->i32, in, 1);
-  return asm_1(lo, ASM_EFFECT,
-               "{ .reg .pred p; setp.ne.s32 p, $2, 0; mov.b32 $0, 0; "
-               "@p ld.global.nc.b32 $0, [$1]; }",
-               "=&r,l,r", lo->i32, in, 2);
+  const char *text = arena_printf(lo->arena,
+                                  "{ .reg .pred p; setp.ne.s32 p, $2, 0; mov.b32 $0, %d; "
+                                  "@p ld.global.nc.b32 $0, [$1]; }",
+                                  none);
+  return asm_1(lo, ASM_EFFECT, text, "=&r,l,r", lo->i32, in, 2);
 }
 
 static V
@@ -81,7 +82,7 @@ page_row_address(Lo *lo, const View *v, V at)
   const View head = {.x = v->x, .b = i_int(0), .h = v->h};
   V row = LLVMBuildAdd(lo->b, idx_value(lo, v->row), at, ""), base = view_base(lo, &head);
   V want = row_inside(lo, v, at), in_list = row_in_pages(lo, v, row);
-  V page = quotient_often(lo, in_list, v->page_size), id = look_up(lo, v, page, want);
+  V page = quotient_often(lo, in_list, v->page_size), id = look_up(lo, v, page, want, 0);
   V offset = offset_of(lo, v, id, page, in_list);
   return LLVMBuildAdd(lo->b, base, offset, "");
 }
@@ -155,15 +156,79 @@ condition(Lo *lo, Idx is)
   return !is.node && is.k ? NULL : as_bit(lo, idx_value(lo, is));
 }
 
+/* ---- of boxes ---- */
+
+/* min(the lowest bit of a page's rows, of the box's that the map was made of). */
+Boxes
+page_boxes(Lo *lo, const View *v, int rows)
+{
+  V page = idx_value(lo, v->page_size), most = k32(lo, map_fitted(rows));
+  V low = LLVMBuildAnd(lo->hb, page, LLVMBuildNeg(lo->hb, page, ""), "");
+  V box = pick(lo->hb, LLVMIntSLT, low, most);
+  V below = LLVMBuildSub(lo->hb, pick(lo->hb, LLVMIntSGT, box, k32(lo, 1)), k32(lo, 1), "");
+  LLVMBuilderRef b = lo->b;
+  lo->b = lo->hb;
+  Boxes x = {.view = v};
+  x.shift = asm_1(lo, ASM_PURE, "popc.b32 $0, $1;", "=r,r", lo->i32, &below, 1);
+  lo->b = b;
+  x.n = LLVMBuildLShr(lo->hb, k32(lo, rows), x.shift, "");
+  return x;
+}
+
+Box
+page_box(Lo *lo, const Boxes *x, V first, V when, V have)
+{
+  const View *v = x->view;
+  V at = LLVMBuildAdd(lo->b, first, lane_value(lo, LANE_LANE), "");
+  V is = LLVMBuildICmp(lo->b, LLVMIntULT, at, x->n, "");
+  V row = LLVMBuildShl(lo->b, at, x->shift, "");
+  row = LLVMBuildAdd(lo->b, idx_value(lo, v->row), row, "");
+  V inside = LLVMBuildICmp(lo->b, LLVMIntSLT, row, idx_value(lo, v->end), "");
+  V want = bool_and(lo->b, bool_and(lo->b, when, is), inside);
+  row = row_in_pages(lo, v, row);
+  V page = quotient_often(lo, row, v->page_size);
+  V before = LLVMBuildMul(lo->b, page, idx_value(lo, v->page_size), "");
+  Box r = {.row = LLVMBuildSub(lo->b, row, before, "")};
+  r.id = have ? have : look_up(lo, v, page, want, -1);
+  return r;
+}
+
+static V
+shuffled(Lo *lo, V x, V lane)
+{
+  V in[2] = {x, lane};
+  return asm_1(lo, ASM_EFFECT, "shfl.sync.idx.b32 $0, $1, $2, 31, -1;", "=r,r,r", lo->i32,
+               in, 2);
+}
+
+Box
+page_box_of(Lo *lo, const Box *x, V lane)
+{
+  Box r = {.id = shuffled(lo, x->id, lane)};
+  r.row = shuffled(lo, x->row, lane);
+  return r;
+}
+
+static V
+box_id(Lo *lo, const View *v, Idx when)
+{
+  Boxes x = page_boxes(lo, v, v->n);
+  return page_box(lo, &x, k32(lo, 0), condition(lo, when), NULL).id;
+}
+
 void
 lower_page_ids(Lo *lo, const Op *op)
 {
   int n;
   const View *v = &op->view;
   V *out = lower_regs(lo, op->out, &n), want, when = condition(lo, op->when);
+  if (op->out->lay == LAY_BOX) {
+    out[0] = box_id(lo, v, op->when);
+    return;
+  }
   for (int i = 0; i < n; i++) {
     V row = kept(lo, v, i, when, &want);
-    out[i] = look_up(lo, v, quotient_often(lo, row, v->page_size), want);
+    out[i] = look_up(lo, v, quotient_often(lo, row, v->page_size), want, 0);
   }
 }
 
@@ -174,18 +239,10 @@ page_kept_offsets(Lo *lo, const View *v, V when, int *n)
   V *out = NEW_N(lo->arena, V, *n), want;
   for (int i = 0; i < *n; i++) {
     V row = kept(lo, v, i, when, &want), page = quotient_often(lo, row, v->page_size);
-    V id = v->ids ? lo->vals[v->ids->id][i] : look_up(lo, v, page, want);
+    V id = v->ids ? lo->vals[v->ids->id][i] : look_up(lo, v, page, want, 0);
     out[i] = offset_of(lo, v, id, page, row);
   }
   return out;
-}
-
-static V
-from_lane(Lo *lo, V x, V lane)
-{
-  V in[2] = {x, lane};
-  return asm_1(lo, ASM_EFFECT, "shfl.sync.idx.b32 $0, $1, $2, 31, -1;", "=r,r,r", lo->i32,
-               in, 2);
 }
 
 V
@@ -195,8 +252,8 @@ page_pass_offset(Lo *lo, V *kept, int pass)
   V lane = LLVMBuildLShr(lo->hb, lane_value(lo, LANE_LANE), k32(lo, 3), "");
   lane = LLVMBuildAdd(lo->b, lane, k32(lo, pass % PASSES * COPY_WARP_ROWS), "");
   V high = LLVMBuildTrunc(lo->b, LLVMBuildLShr(lo->b, x, half, ""), lo->i32, "");
-  V low = from_lane(lo, LLVMBuildTrunc(lo->b, x, lo->i32, ""), lane);
-  high = LLVMBuildZExt(lo->b, from_lane(lo, high, lane), lo->i64, "");
+  V low = shuffled(lo, LLVMBuildTrunc(lo->b, x, lo->i32, ""), lane);
+  high = LLVMBuildZExt(lo->b, shuffled(lo, high, lane), lo->i64, "");
   low = LLVMBuildZExt(lo->b, low, lo->i64, "");
   return LLVMBuildOr(lo->b, LLVMBuildShl(lo->b, high, half, ""), low, "");
 }

@@ -26,7 +26,8 @@ place(Lo *lo, const Op *op)
 static int
 piece_at(const Lo *lo, int i)
 {
-  return i * 32 * lo->p->warps * PIECE * REG_BYTES;
+  int warps = lo->role ? lo->role->warps : lo->p->warps;
+  return i * 32 * warps * PIECE * REG_BYTES;
 }
 
 void

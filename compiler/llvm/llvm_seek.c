@@ -198,9 +198,8 @@ seek_next(Lo *lo, const Region *r)
 static bool
 alone(const Region *r)
 {
-  while (r && r->kind != OP_WARP)
-    r = r->parent;
-  return r != NULL;
+  const Region *warp = region_warp(r);
+  return warp && !warp->whole;
 }
 
 /* The first tile: where there is none, one that is visited all the same, PARTIAL: the

@@ -119,7 +119,9 @@ View v_uncut(View);          /* takes v_until back: rows behind the end come as 
 View v_from(View, Idx origin);
 /* Its rows are counted through the pages that row `b` of the table lists, of page_size rows
  * each.  Rows past the end are in no page: what the table has of them is not read.  Of
- * loads, and of FILL_COPY. */
+ * loads, and of rings; by TMA, which a whole warp does (T_WHOLE_WARP), boxes have as many
+ * rows as the largest power of 2 that divides a page and the view, `row` is a multiple of
+ * that, and nothing was counted from another row (v_from). */
 View v_paged(View, const Lookup *table, Idx b, Idx page_size);
 View v_nth(View, Idx i); /* of a tensor that has several of what others have once: that */
 View v_page_ids(View, const struct Val *ids); /* by t_page_ids, of the same rows or more */
@@ -203,7 +205,8 @@ Slot t_consumer_either(Tb *, Idx is_second, Slot first, Slot second);
 void t_consumer_release(Tb *, Slot); /* I shall not read it again */
 /* The ids of the pages of a paged view's rows, as the threads that will copy them need
  * them, if `is`: a load for 32 rows of a warp, in flight until they are needed, so that
- * they are there when the copy is due. */
+ * they are there when the copy is due.  In a whole warp that loads by TMA: of the first 32
+ * boxes. */
 const struct Val *t_page_ids(Tb *, View, Idx is);
 void t_copy(Tb *, Smem, View);     /* a copy that is in no ring … */
 void t_copy_wait(Tb *);            /* … has arrived, visible to the whole block */
@@ -466,6 +469,11 @@ typedef struct RoleArgs {
 #define T_ROLE(t, ...)                                                                     \
   for (bool T_NAME(open_, __LINE__) = t_role_begin((t), &(RoleArgs){__VA_ARGS__});         \
        T_NAME(open_, __LINE__); T_NAME(open_, __LINE__) = t_region_end((t)))
+/* All lanes of warp i of the role: TMA is the work of one of them, and each has the id of a
+ * page (t_page_ids). */
+#define T_WHOLE_WARP(t, i)                                                                 \
+  for (bool T_NAME(open_, __LINE__) = t_whole_warp_begin((t), (i));                        \
+       T_NAME(open_, __LINE__); T_NAME(open_, __LINE__) = t_region_end((t)))
 /* One elected lane of warp i of the role. */
 #define T_WARP(t, i)                                                                       \
   for (bool T_NAME(open_, __LINE__) = t_warp_begin((t), (i)); T_NAME(open_, __LINE__);     \
@@ -502,6 +510,7 @@ typedef struct ForState {
 } ForState;
 bool t_role_begin(Tb *, const RoleArgs *);
 bool t_warp_begin(Tb *, int warp);
+bool t_whole_warp_begin(Tb *, int warp);
 bool t_region_end(Tb *);
 int t_if_begin(Tb *, Idx);
 int t_rare_begin(Tb *, Idx);

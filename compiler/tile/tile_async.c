@@ -63,12 +63,21 @@ tile_decl(Tb *t, Smem s)
   return t->prog->smem.at[s.mem->id - 1];
 }
 
-/* Whose rows are in pages is for loads and FILL_COPY. */
+/* Whose rows are in pages is for loads and rings. */
 static void
 no_pages(Tb *t, View v, const char *word)
 {
   if (v.pages)
     t_fail(t, "%s %s: its rows are in pages", word, v.x->name);
+}
+
+/* Rows in pages come by boxes that all lanes of the warp know of. */
+static void
+by_boxes(Tb *t, View v, const char *word)
+{
+  if (!region_warp(t->here)->whole || !v.cut)
+    t_fail(t, "%s %s: boxes in pages are a whole warp's, of rows that have an end", word,
+           v.x->name);
 }
 
 Tile
@@ -78,10 +87,12 @@ t_page_ids(Tb *t, View v, Idx is)
     t_fail(t, "page_ids %s: no table lists its pages", v.x->name);
   if (!v.in_bounds && !v.cut)
     t_fail(t, "page_ids %s: its rows have no end", v.x->name);
+  if (region_warp(t->here))
+    by_boxes(t, v, "page_ids");
   Op *op = tile_op(t, OP_PAGE_IDS);
   op->view = v;
   op->when = is;
-  op->out = tile_val(t, v.n, 1, DT_I32, LAY_COPY_ROW);
+  op->out = tile_val(t, v.n, 1, DT_I32, region_warp(t->here) ? LAY_BOX : LAY_COPY_ROW);
   return op->out;
 }
 
@@ -117,7 +128,11 @@ push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
   if (a->src.ragged || (a->src.part && (a->src.cut || a->src.pack > 1)))
     t_fail(t, "producer_load %s: the map of %s ends with the tensor", r->mem.name,
            a->src.x->name);
-  no_pages(t, a->src, "producer_load by TMA");
+  if (a->src.pages)
+    by_boxes(t, a->src, "producer_load by TMA");
+  if (a->src.pages && r->cluster > 1)
+    t_fail(t, "producer_load %s: a cluster shares no boxes in pages", r->mem.name);
+  op->in[0] = a->src.ids;
   if (a->when)
     t_fail(t, "producer_load %s: TMA has no condition", r->mem.name);
   op->when = i_int(1);
@@ -351,6 +366,8 @@ t_sync(Tb *t)
 {
   if (t->prog->roles.n) {
     role_word(t, OP_SYNC);
+    if (tile_role(t)->teams == 1)
+      tile_barrier_passed(t); /* of all who exchange anything */
     return;
   }
   if ((t->here->kind == OP_IF && !t->here->work) || tile_in(t, OP_LOOP))

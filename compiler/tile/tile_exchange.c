@@ -56,20 +56,20 @@ merge_bytes(int warps_k, int cols)
 }
 
 static void
-need_own_keys_of(Tb *t, const char *word)
+need_barrier(Tb *t, const char *word)
 {
-  if (!t->prog->by_keys)
-    t_fail(t, "%s: the warps have no keys of their own", word);
+  if (t->here->kind == OP_IF && !t->here->work)
+    t_fail(t, "%s is a barrier, in a branch", word);
+  if (tile_in(t, OP_LOOP))
+    t_fail(t, "%s is a barrier, in a loop over tiles", word);
 }
 
 static void
 need_own_keys(Tb *t, const char *word)
 {
-  need_own_keys_of(t, word);
-  if (t->here->kind == OP_IF && !t->here->work)
-    t_fail(t, "%s is a barrier, in a branch", word);
-  if (tile_in(t, OP_LOOP))
-    t_fail(t, "%s is a barrier, in a loop over tiles", word);
+  if (!t->prog->by_keys)
+    t_fail(t, "%s: the warps have no keys of their own", word);
+  need_barrier(t, word);
 }
 
 void
@@ -138,10 +138,19 @@ part_cols(int warps_k, int rows, int cols)
   return rows * val_cols(&x) * warps_k;
 }
 
+/* One team has all rows of the CTA: that of warps with keys of their own, or of a role. */
+static void
+need_one_team(Tb *t, const char *word)
+{
+  const Role *r = tile_role(t);
+  if (!t->prog->by_keys && (!r || r->teams != 1))
+    t_fail(t, "%s: several teams have the rows of the block", word);
+}
+
 static void
 need_part(Tb *t, const View *v, int rows, int cols)
 {
-  need_own_keys_of(t, "part");
+  need_one_team(t, "part");
   if (!v->x->workspace || v->x->ty != DT_F32 || v->n != 1 ||
       v->x->cols != part_cols(tile_warps_n(t), rows, cols))
     t_fail(t, "part: %dx%d in a row of %s", rows, cols, v->x->name);
@@ -173,7 +182,8 @@ t_load_part(Tb *t, View v, int rows, int cols)
 Idx
 t_last(Tb *t, View counter, Idx n)
 {
-  need_own_keys(t, "last");
+  need_one_team(t, "last");
+  need_barrier(t, "last");
   if (!counter.x->workspace || counter.x->cols != 1 || counter.n != 1)
     t_fail(t, "last: %s has no counters", counter.x->name);
   if (!t->exchange.mem || t->exchanged[EXCHANGE_ROWS])

@@ -205,12 +205,12 @@ nothing_flies(Tb *t, const char *what)
 }
 
 /* Inside a loop no stage is known to be free, nor what was exchanged to have been read,
- * until a barrier has been passed.  Warps that have keys of their own exchange nothing in a
- * loop over tiles. */
+ * until a barrier has been passed.  Warps that have keys of their own, and teams of roles,
+ * exchange nothing in a loop over tiles. */
 static void
 forget_barriers(Tb *t, const Region *loop)
 {
-  bool none = t->prog->by_keys && loop->kind == OP_LOOP;
+  bool none = (t->prog->by_keys || tile_role(t)) && loop->kind == OP_LOOP;
   for (int i = 0; i < EXCHANGE_PARTS && !none; i++)
     t->exchanged[i] = t->exchange.mem != NULL;
   for (int i = 0; i < t->prog->rings.n; i++) {
@@ -400,13 +400,28 @@ t_role_begin(Tb *t, const RoleArgs *a)
   return true;
 }
 
-bool
-t_warp_begin(Tb *t, int warp)
+static Region *
+open_warp(Tb *t, int warp)
 {
   const Role *r = tile_role(t);
   if (!r || r->teams != 1 || warp < 0 || warp >= r->warps)
     t_fail(t, "warp %d is none of a role with one team", warp);
-  open_region(t, OP_WARP)->warp = warp;
+  Region *own = open_region(t, OP_WARP);
+  own->warp = warp;
+  return own;
+}
+
+bool
+t_warp_begin(Tb *t, int warp)
+{
+  open_warp(t, warp);
+  return true;
+}
+
+bool
+t_whole_warp_begin(Tb *t, int warp)
+{
+  open_warp(t, warp)->whole = true;
   return true;
 }
 

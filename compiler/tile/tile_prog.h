@@ -37,12 +37,20 @@ typedef struct Param {
   int place; /* in the signature of the entry; -1: none, nobody reads it */
 } Param;
 
+/* Rows of a box of rows in pages, of a box of so many: the largest power of 2, or fewer
+ * where a page has none that large. */
+static inline int
+map_fitted(int rows)
+{
+  return rows & -rows;
+}
 /* A tensor map: boxes of `rows` rows (positions · heads of the group where packed) of one
  * panel of 128 bytes.  Where views are cut, a box slides: see lower_producer_load_tma. */
 static inline int
 map_dim(const View *v, int rows)
 {
-  return rows | (v->pack > 1 ? v->pack : 1) << 16 | (v->cut ? 1 << 30 : 0);
+  return (v->pages ? map_fitted(rows) | 1 << 29 : rows) |
+         (v->pack > 1 ? v->pack : 1) << 16 | (v->cut ? 1 << 30 : 0);
 }
 static inline int
 map_rows(const Param *p)
@@ -58,6 +66,11 @@ static inline bool
 map_slides(const Param *p)
 {
   return p->dim >> 30 & 1;
+}
+static inline bool
+map_fits_pages(const Param *p)
+{
+  return p->dim >> 29 & 1;
 }
 
 /* ---- shared memory ---- */
@@ -287,6 +300,7 @@ typedef struct Region {
   OpKind kind;  /* LOOP, SEEK, FOR, ROLE, WARP, IF */
   Role *role;   /* in which it lies; NULL: none */
   int warp;     /* WARP */
+  bool whole;   /* WARP: all lanes, not one */
   Idx cond;     /* IF */
   bool rare;    /* IF: hardly ever true */
   bool partial; /* IF: in PARTIAL tiles */
@@ -321,6 +335,15 @@ typedef struct Region {
   Carry *carry;
   int n_carry;
 } Region;
+
+/* The warp's region around this one, or itself; NULL: none. */
+static inline const Region *
+region_warp(const Region *r)
+{
+  while (r && r->kind != OP_WARP)
+    r = r->parent;
+  return r;
+}
 
 typedef struct Var {
   Tile now;

@@ -20,7 +20,8 @@ t_sequence(Tb *t, const Lookup *first, Idx n, Idx block, int rows)
     t_fail(t, "sequence: blocks of %d rows by %s", rows, first->name);
   SequenceSearch *s = NEW(t->arena, SequenceSearch);
   *s = (SequenceSearch){.first = first, .n = n, .block = block, .rows = rows};
-  s->alone = tile_in(t, OP_WARP) || by_thread(block);
+  const Region *warp = region_warp(t->here);
+  s->alone = (warp && !warp->whole) || by_thread(block);
   tile_param(t, PARAM_TENSOR, first->slot, 0);
   Op *op = tile_op(t, OP_SEQUENCE);
   op->search = s;

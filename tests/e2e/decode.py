@@ -1,7 +1,7 @@
-"""decode_mma: few rows against masks, modifiers, sequences, pages, forced numbers of parts, dims,
-dtypes, layouts, targets and schedules, so that every two values meet in some case.
+"""decode_mma, decode_wgmma: few rows against masks, modifiers, sequences, pages, forced numbers of
+parts, dims, dtypes, layouts, targets and schedules, so that every two values meet in some case.
 
-    decode.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
+    decode.py ATTNC [--template T] [--cases N] [--seed S] [--shard I/N] [--pairs]
 
 Numbers of keys are 0, 1, one less and one more than what a warp, a tile has. Rows of no
 sequence hold NaN and infinity; afterwards those of O and the LSE must hold what they held. A case
@@ -10,6 +10,7 @@ that fails prints its spec; one whose schedule no kernel can have is counted as 
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right; and no
 more than one case of 20 is refused."""
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -48,10 +49,22 @@ FACTORS = {
     "parts": ("", "num_splits1", "num_splits2", "num_splits7"),
     "split": ("", "split_keys=0", "split_keys=128", "split_keys=256", "split_keys=512"),
 }
+# What another template has instead.
+OTHERS = {
+    "decode_wgmma": {
+        "page": (0, 8, 16, 24, 64, 256),
+        "target": ("sm_90a",),
+        "how": ("", "block_n=32", "block_n=128", "block_n=16", "num_stages=1", "num_stages=2",
+                "num_stages=4", "pack_gqa=false"),
+        "heads": ("h4/4", "h4/2\ngroup_size: 2", "h8/1\ngroup_size: 8", "h5/1\ngroup_size: 5",
+                  "h32/2\ngroup_size: 16", "h12/1\ngroup_size: 12", "h40/1\ngroup_size: 40",
+                  "h64/1\ngroup_size: 64", "h6/2"),
+    },
+}
 REFUSED = "no legal schedule"
 
 
-def possible(case):
+def possible(template, case):
     """Rules that a template has, so that few cases are refused: O of 32 rows fits no warp's
     registers from head_dim 192 on, nor 128 keys of it 99 KB."""
     if case["page"] and "cu_seqlens_k" in case["mix"]:
@@ -62,6 +75,10 @@ def possible(case):
     if case["target"] == "sm_75":
         # copies on their way leave O no registers
         return case["dtype"] == "fp16" and wide < 192 and case["how"] != "block_n=128"
+    if case["page"] and "leftpad_k" in case["mix"] and template in OTHERS:
+        return False  # a tile would begin inside of a box of rows
+    if template in OTHERS:
+        return not (wide >= 192 and case["how"] in ("block_n=128", "num_stages=4"))
     small = case["target"] in ("sm_86", "sm_89", "sm_120")
     return not (wide >= 192 and (case["how"] == "block_m=32" or
                                  small and case["how"] == "block_n=128"))
@@ -92,12 +109,12 @@ def problem_of(case):
     return ["--shape", shape, "--seqlens", ",".join(f"{q}/{k}" for q, k in zip(queries, keys))]
 
 
-def run(attnc, folder, case, seed):
+def run(attnc, folder, template, case, seed):
     path = os.path.join(folder, "decode.attn.yaml")
     with open(path, "w", encoding="utf-8") as f:
         f.write(spec_of(case))
     asked = [x for x in (case["how"], case["split"]) if x]
-    schedule = ",".join(["template=decode_mma", *asked])
+    schedule = ",".join([f"template={template}", *asked])
     command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", case["target"],
                "--schedule", schedule, *problem_of(case), "--seed", str(seed), "--verify", "-q"]
     r = subprocess.run(command, capture_output=True, text=True)
@@ -112,12 +129,14 @@ def run(attnc, folder, case, seed):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("attnc")
+    p.add_argument("--template", default="decode_mma", choices=("decode_mma", *OTHERS))
     p.add_argument("--cases", type=int, default=800)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
     p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
-    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
+    of, rule = FACTORS | OTHERS.get(a.template, {}), functools.partial(possible, a.template)
+    all_cases, left = factors.cases(of, rule, a.cases, a.seed)
     print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
     if a.pairs:
         for x in left:
@@ -125,7 +144,8 @@ def main():
         return int(bool(left))
     first, step = map(int, a.shard.split("/"))
     with tempfile.TemporaryDirectory() as folder:
-        good = [run(a.attnc, folder, all_cases[i], i) for i in range(first, a.cases, step)]
+        good = [run(a.attnc, folder, a.template, all_cases[i], i)
+                for i in range(first, a.cases, step)]
     refused = good.count(REFUSED)
     print(f"{good.count(True)} of {len(good)} right, {refused} refused")
     return int(False in good or refused * 20 > len(good) + 19)

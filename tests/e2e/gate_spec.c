@@ -170,9 +170,9 @@ load_dims(int d, bool other, GateSpec *s)
 static bool
 load_decode(int d, bool other, GateSpec *s)
 {
-  static const int groups[] = {4, 1, 20, 8, 16};
+  static const int groups[] = {4, 1, 20, 8, 16, 48};
   int dv = other ? (3 * d + 64) % 512 / 8 * 8 + 8 : d, i = d / 8 + 2 * other;
-  int group = groups[i % 5];
+  int group = groups[i % 6];
   char text[256];
   int n = snprintf(text, sizeof text,
                    "attnc: 1\nname: d%d_v%d_g%d\ndtype: bf16\nhead_dim: %d\n"

@@ -1,5 +1,5 @@
-"""What orders fwd_wgmma, taken away or weakened one statement at a time: the emulator must
-tell, under one of its settings.
+"""What orders fwd_wgmma and decode_wgmma, taken away or weakened one statement at a time: the
+emulator must tell, under one of its settings.
 
     hopper_mutants.py ATTNC SURVIVORS [--kernel NAME] [--shard I/N] [--jobs N] [-v]
 
@@ -68,6 +68,30 @@ KERNELS |= {
     "classes": ('mask_mod: "(q_idx >> 5 ^ kv_idx >> 5) % 3 == 0"\n', "b1 h2/1 sq130 sk700",
                 {"scheduler": "grid", "classes": "step", "block_n": "16"}),
 }
+# Rows in pages: by two tables, of blocks drawn; and few rows, items of which a CTA has several,
+# parts of a row that meet.
+LENGTHS |= {
+    "pages": "130/200,130/7,130/64,130/131",
+    "pages_drawn": "64/64,64/7,64/9,64/5,64/70,64/0,64/3,64/64,64/66,64/1",
+    "decode": "3/200,3/7,3/64,3/131",
+    "decode_items": ",".join(["3/250,3/7,3/64,3/0,3/131"] * 25),
+    "decode_pages": "3/200,3/7,3/64,3/131",
+}
+DECODE = {"template": "decode_wgmma", "block_m": "64", "block_n": "64", "num_warps": "5",
+          "num_stages": "2", "pack_gqa": "true", "split_keys": "0"}
+KERNELS |= {
+    "pages": ("causal: true\npage_table: true\nseqlens: [seqused_k]\n",
+              "b4 h2/1 sq130 sk200 page_size16", {"scheduler": "grid"}),
+    "pages_drawn": ("page_table: kv\nseqlens: [seqused_k]\n", "b10 h16/4 sq64 sk70 page_size64",
+                    {"scheduler": "dynamic", "block_m": "64", "num_warps": "8",
+                     "pingpong": "false"}),
+    "decode": ("group_size: 8\nseqlens: [seqused_k]\n", "b4 h8/1 sq3 sk200", DECODE),
+    "decode_items": ("group_size: 8\nseqlens: [seqused_k]\n", "b125 h16/2 sq3 sk250",
+                     DECODE | {"split_keys": "64"}),
+    "decode_pages": ("group_size: 8\npage_table: true\nseqlens: [seqused_k]\n"
+                     "mask_mod: kv_idx // 32 % 3 != 1 || q_idx < 2\n",
+                     "b4 h8/1 sq3 sk200 page_size16", DECODE),
+}
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
 GUARD = r"(?:@p )?"
 RULES = (  # what, the statement, what takes its place
@@ -111,6 +135,20 @@ OF_LISTS = (  # of kernels whose call lists blocks
 OF_CLASSES = (  # of kernels whose first launches list tiles
     ("no class, or word of a list", r"@p st\.global\.b32[^;]*;", ""),
 )
+OF_PAGES = (
+    ("no id of a page", r"@p ld\.global\.nc\.b32[^;]*;", ""),
+    ("ids of no page", r"mov\.b32 %r\d+, -1; (?=@p ld\.global\.nc)", ""),
+    ("the first lane's page", r"(shfl\.sync\.idx\.b32[^;]*, )%r\d+(, 31)", r"\g<1>0\2"),
+)
+OF_DECODES = (  # Q comes by threads, and parts meet by a counter
+    ("no wait for copies", r"cp\.async\.wait_group[^;]*;", ""),
+    ("no copy", r"(?:@p )?cp\.async\.cg[^;]*;", ""),
+    ("no fence of a part", r"@p fence\.acq_rel\.gpu;", ""),
+    ("no order of the counter", r"atom\.acq_rel\.gpu", "atom.relaxed.gpu"),
+    ("nobody counts", r"@p atom\.acq_rel[^;]*;", ""),
+    ("nobody is the last", r"@me st\.shared\.b32[^;]*;", ""),
+    ("no part", r"st\.global\.v4\.f32[^;]*;", ""),
+)
 OF_LENGTHS = (  # of kernels with LENGTHS alone; of their loads V's have the most coordinates
     ("no slide", r"(bulk\.tensor\.%dd\.shared[^;]*\{\d+, )%%r\d+", r"\g<1>0"),
     ("O behind the end", r"setp\.ne\.s32 p, [^;]*; (?=@p ld\.shared\.v4)",
@@ -139,8 +177,10 @@ def rules(ptx, name):
         return RULES + OF_CLASSES
     if name not in LENGTHS:
         return RULES
+    own = OF_PAGES if "page_table" in KERNELS[name][0] else ()
+    own += OF_DECODES if "template" in KERNELS[name][2] else ()
     most = max(re.findall(r"bulk\.tensor\.(\d)d\.shared", ptx))
-    return RULES + tuple((what, pattern.replace("%d", most).replace("%%", "%"), change)
+    return RULES + own + tuple((what, pattern.replace("%d", most).replace("%%", "%"), change)
                          for what, pattern, change in OF_LENGTHS)
 
 
@@ -160,8 +200,9 @@ def mutants(ptx, name):
 class Kernel:
     def __init__(self, attnc, folder, name):
         mask, self.size, changes = KERNELS[name]
-        fields = dict(f.split("=") for f in BASE.split(",")) | changes
-        pins = ",".join(["template=fwd_wgmma"] + [f"{k}={v}" for k, v in fields.items()])
+        base = {"template": "fwd_wgmma"} | dict(f.split("=") for f in BASE.split(","))
+        fields = changes if "template" in changes else base | changes
+        pins = ",".join(f"{k}={v}" for k, v in fields.items())
         self.name, self.attnc, self.folder = name, attnc, folder
         self.spec = os.path.join(folder, f"{name}.attn.yaml")
         with open(self.spec, "w", encoding="utf-8") as f:
@@ -176,9 +217,9 @@ class Kernel:
         self.ptx = self.find_ptx()
 
     def find_ptx(self):
-        for root, _, names in os.walk(self.folder):
+        for root, _, names in os.walk(os.path.join(self.folder, self.name)):
             for n in names:
-                if n.endswith(".ptx") and self.name in os.path.join(root, n):
+                if n.endswith(".ptx"):
                     with open(os.path.join(root, n), encoding="utf-8") as f:
                         return f.read()
         raise RuntimeError(f"{self.name}: no PTX was written")

@@ -45,7 +45,9 @@ FACTORS = {
             ("sm_89", "template=fwd_mma,num_stages=1"), ("sm_90a", "template=fwd_mma,num_warps=4"),
             ("sm_120", "template=fwd_mma,block_m=64,num_warps=4"),
             ("sm_75", "template=decode_mma"), ("sm_80", "template=decode_mma"),
-            ("sm_90a", "template=decode_mma")),
+            ("sm_90a", "template=decode_mma"), ("sm_90a", "template=fwd_wgmma"),
+            ("sm_90a", "template=fwd_wgmma,scheduler=dynamic"),
+            ("sm_90a", "template=decode_wgmma")),
 }
 
 # What goes wrong in pages, each by itself: name, page_size, fields, shape, lengths.
@@ -79,6 +81,9 @@ def possible(case):
             return False
     if case["table"] == "false" and "page_size" in case["more"]:
         return False
+    if "wgmma" in case["how"][1] and case["table"] != "false":
+        # boxes of rows that lie in one page, and begin with the first key
+        return case["page"] % 8 == 0 and "leftpad_k" not in case["mix"]
     return not ("strides" in case["more"] and "cu_seqlens_q" in case["mix"])
 
 
@@ -137,9 +142,12 @@ def run_hazards(attnc, folder):
     good = []
     hows = (("sm_80", "template=ref_fwd"), ("sm_75", "template=fwd_mma"),
             ("sm_80", "template=decode_mma"), ("sm_80", "template=fwd_mma"))
+    boxes = (("sm_90a", "template=fwd_wgmma"), ("sm_90a", "template=decode_wgmma"))
     for i, (name, page, fields, shape, lengths) in enumerate(HAZARDS):
         spec = f"attnc: 1\nname: pages\ndtype: fp16\nhead_dim: 64\n{fields}\n"
         how = hows[i % 3], hows[3]
+        if page % 8 == 0:
+            how += (boxes[i % 2],)
         good += [run(attnc, folder, name, spec, *h, f"{shape} page_size{page}", lengths, i)
                  for h in dict.fromkeys(how)]
     return good
@@ -148,7 +156,7 @@ def run_hazards(attnc, folder):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=460)
+    p.add_argument("--cases", type=int, default=540)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
     p.add_argument("--hazards", action="store_true")

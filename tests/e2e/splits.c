@@ -1,7 +1,7 @@
 /* splits: keys that are split over CTAs by a plan that the device makes, on the emulated
  * device.
  *
- *   e2e_splits TARGET SETS
+ *   e2e_splits TARGET SETS [TEMPLATE]
  *
  * A graph that was captured once, at the call's sizes, is right for SETS random sets of
  * lengths, from 0 to the most; a row has the same bits alone, among 64 others and in any
@@ -25,8 +25,16 @@ enum { GUARD = 4096 }; /* bytes behind the workspace */
 static const char text[] =
     "attnc: 1\nname: splits\ndtype: fp16\nhead_dim: 64\ngroup_size: 2\n"
     "seqlens: [seqused_k]\npage_table: true\nreturn_lse: true\nbatch_invariant: true\n"
-    "schedule: [{arch: %s, template: decode_mma, block_m: 16, block_n: 64, num_warps: 4,\n"
-    "  split_keys: 64, pack_gqa: true}]\n";
+    "schedule: [{arch: %s, template: %s, block_m: %d, block_n: 64, split_keys: 64,\n"
+    "  pack_gqa: true}]\n";
+
+/* Who splits, and rows of its blocks. */
+typedef struct Splitter {
+  const char *template;
+  int rows;
+} Splitter;
+static const Splitter splitters[] = {{"decode_mma", 16}, {"decode_wgmma", 64}};
+static Splitter splitter;
 
 static Session session;
 static GraphCalls graph;
@@ -395,18 +403,17 @@ large(const char *target)
 {
   static const char llama[] =
       "attnc: 1\nname: large\ndtype: bf16\nhead_dim: 128\ngroup_size: 4\n"
-      "seqlens: [seqused_k]\nreturn_lse: true\nschedule: [{arch: %s, template: "
-      "decode_mma,\n"
-      "  block_m: 16, split_keys: 512, pack_gqa: true}]\n";
+      "seqlens: [seqused_k]\nreturn_lse: true\nschedule: [{arch: %s, template: %s,\n"
+      "  block_m: %d, split_keys: 512, pack_gqa: true}]\n";
   enum { B = 256, LONG = 131072, PARTS = 32, UNSHARED = 4096 * 256 / 512 + B };
-  enum { ITEM = 16 * 128 * 4 + 3 * 16 * 4 + 4 }; /* O, references and sums, a counter */
+  const size_t item = (size_t)splitter.rows * (128 * 4 + 3 * 4) + 4; /* O, sums, counter */
   char spec_text[600];
   attnc_spec *s;
   attnc_plan *p;
   attnc_error e = {0};
   attnc_sizes n = {.size = sizeof n, .b = B, .h = 32, .hk = 8, .sq = 1, .sk = LONG};
   attnc_problem problem = {.size = sizeof problem, .sizes = &n};
-  snprintf(spec_text, sizeof spec_text, llama, target);
+  snprintf(spec_text, sizeof spec_text, llama, target, splitter.template, splitter.rows);
   if (attnc_spec_load(spec_text, strlen(spec_text), "large", &s, NULL) ||
       attnc_plan_get(session.context, s, &problem, &p, &e))
     die("large", e.message);
@@ -416,28 +423,39 @@ large(const char *target)
     if (attnc_plan_workspace(p, &n, &bytes))
       die("large", "no workspace for the sizes");
     size_t items = shared ? (size_t)B * PARTS : UNSHARED;
-    most = items * 8 * ITEM + (items + B) * 20 + 8 + 6 * 256;
+    most = items * 8 * item + (items + B) * 20 + 8 + 6 * 256;
     printf("b256 hk8 sk131072, pages %sshared: %zu items a head, %zu bytes\n",
            shared ? "" : "not ", items, bytes);
-    if (bytes > most || bytes < items * 8 * ITEM)
+    if (bytes > most || bytes < items * 8 * item)
       die("large", "the workspace is not what the items need");
   }
   attnc_plan_release(p);
   attnc_spec_release(s);
 }
 
+static void
+find_splitter(const char *template)
+{
+  for (size_t i = 0; i < sizeof splitters / sizeof *splitters; i++)
+    if (strcmp(splitters[i].template, template) == 0)
+      splitter = splitters[i];
+  if (!splitter.template)
+    die(template, "is not known to split");
+}
+
 int
 main(int argc, char **argv)
 {
   char why[1000] = "", spec_text[800];
-  if (argc != 3)
-    die("usage", "e2e_splits TARGET SETS");
+  if (argc != 3 && argc != 4)
+    die("usage", "e2e_splits TARGET SETS [TEMPLATE]");
+  find_splitter(argc == 4 ? argv[3] : "decode_mma");
   if (!session_open(&session, NULL, argv[1], why, sizeof why))
     die(argv[1], why);
   const char *missing = graph_calls(&graph, session.device.lib);
   if (missing)
     die(missing, "is missing");
-  snprintf(spec_text, sizeof spec_text, text, argv[1]);
+  snprintf(spec_text, sizeof spec_text, text, argv[1], splitter.template, splitter.rows);
   if (attnc_spec_load(spec_text, strlen(spec_text), "splits", &spec, NULL))
     die("the spec", "does not load");
   fill(&q[0][0][0], sizeof q / 2);

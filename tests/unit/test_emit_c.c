@@ -34,8 +34,8 @@ typedef struct Compiled {
   "{\"size\":\"b\",\"stride\":0}],\"box\":[32,4,32,1,1],\"swizzle\":64,\"l2\":0}"
 #define MAP_K                                                                              \
   "{\"type\":\"map\",\"tensor\":1,\"dims\":[{\"n\":64},{\"size\":\"sk\",\"stride\":2,"     \
-  "\"slide\":96},{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}],"           \
-  "\"box\":[64,96,1,1,1],\"swizzle\":128,\"l2\":256}"
+  "\"slide\":64},{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}],"           \
+  "\"box\":[64,64,1,1,1],\"swizzle\":128,\"l2\":256,\"fit\":\"sk\"}"
 #define TENSORS                                                                            \
   "[{\"name\":\"q\",\"slot\":0,\"dtype\":\"bf16\",\"access\":\"in\"" RT_OF_q "},"          \
   "{\"name\":\"k\",\"slot\":1,\"dtype\":\"e4m3\",\"access\":\"in\"" RT_OF_k "},"           \

@@ -35,15 +35,19 @@ teardown(void **state)
 #define K_DIMS                                                                             \
   "[{\"n\":128},{\"size\":\"sk\",\"stride\":2},{\"size\":\"hk\",\"stride\":1},"            \
   "{\"size\":\"b\",\"stride\":0}]"
-#define SLIDE_DIMS                                                                         \
-  "[{\"n\":128},{\"size\":\"sk\",\"stride\":2,\"slide\":96},"                              \
+#define SLIDE_OF(n)                                                                        \
+  "[{\"n\":128},{\"size\":\"sk\",\"stride\":2,\"slide\":" n "},"                           \
   "{\"size\":\"hk\",\"stride\":1},{\"size\":\"b\",\"stride\":0}]"
+#define SLIDE_DIMS SLIDE_OF("96")
 #define PACKED_DIMS                                                                        \
   "[{\"n\":128},{\"n\":4,\"stride\":1},{\"size\":\"sq\",\"stride\":2},"                    \
   "{\"size\":\"hk\",\"stride\":1,\"times\":4},{\"size\":\"b\",\"stride\":0}]"
 #define MAP(slot, dims, box, swizzle, l2)                                                  \
   "{\"type\":\"map\",\"tensor\":" #slot ",\"dims\":" dims ",\"box\":" box                  \
   ",\"swizzle\":" #swizzle ",\"l2\":" #l2 "}"
+#define MAP_FIT(dims, box, size)                                                           \
+  "{\"type\":\"map\",\"tensor\":1,\"dims\":" dims ",\"box\":" box                          \
+  ",\"swizzle\":128,\"l2\":128,\"fit\":\"" size "\"}"
 #define Q_MAP MAP(0, Q_DIMS, "[64,128,1,1]", 128, 256)
 #define K_MAP MAP(1, K_DIMS, "[64,96,1,1]", 128, 128)
 #define TENSORS_OF(k)                                                                      \
@@ -193,6 +197,39 @@ test_slide(void **state)
   assert_non_null(
       strstr(e.message, "k: stride[2] of 512 bytes leads from 0x1000 to below"));
   attnc_plan_release(p);
+}
+
+/* Boxes, and what they slide over, of the largest power of 2 that divides a size. */
+static void
+test_fit(void **state)
+{
+  static const int64_t sk[] = {400, 48, 7, 64, 640, 0};
+  static const unsigned boxes[] = {16, 16, 1, 64, 64, 64};
+  const char *slides = RECIPE(MAP_FIT(SLIDE_OF("64"), "[64,64,1,1,1]", "sk"));
+  const char *plain = RECIPE(MAP_FIT(K_DIMS, "[64,64,1,1]", "sk"));
+  (void)state;
+  for (int i = 0; i < 6; i++) {
+    const unsigned n = boxes[i];
+    int before = stub.stub_launches();
+    Call c;
+    call_fill(&c);
+    c.n.sk = sk[i];
+    attnc_plan *p = load(RT_PTX_OF(MAP_PTX), slides), *q = load(RT_PTX_OF(MAP_PTX), plain);
+    assert_int_equal(attnc_launch(p, &c.a, NULL, NULL, NULL), ATTNC_OK);
+    assert_int_equal(attnc_launch(q, &c.a, NULL, NULL, NULL), ATTNC_OK);
+    StubMap m = stub.stub_launch_at(before).maps[0];
+    assert_int_equal(m.dims[1], n);
+    assert_int_equal(m.dims[2], (sk[i] ? sk[i] : 1) + n);
+    assert_int_equal(m.address, (uintptr_t)c.t[1].data - n * (sk[i] ? 512 : 256));
+    assert_int_equal(m.box[1], n);
+    assert_int_equal(m.box[2], 1);
+    m = stub.stub_launch_at(before + 1).maps[0];
+    assert_int_equal(m.dims[1], sk[i] ? sk[i] : 1);
+    assert_int_equal(m.box[0], 64);
+    assert_int_equal(m.box[1], n);
+    attnc_plan_release(p);
+    attnc_plan_release(q);
+  }
 }
 
 static StubMap
@@ -598,6 +635,11 @@ static const struct {
      "'slide': more than 5 dimensions"},
     {RECIPE(MAP(0, "[{\"n\":64,\"slide\":8}]", "[64,8]", 0, 0)),
      "the innermost dimension has no stride"},
+    {RECIPE(MAP_FIT(K_DIMS, "[64,64,1,1]", "d")), "expected a size"},
+    {RECIPE(MAP_FIT(K_DIMS, "[64,64,1,1]", "sq")), "'fit': it is no dimension's size"},
+    {RECIPE(MAP_FIT(K_DIMS, "[64,96,1,1]", "sk")), "'fit': a box of 96 is no power of 2"},
+    {RECIPE(MAP_FIT(SLIDE_DIMS, "[64,96,1,1,1]", "sk")),
+     "'fit': 'slide' of 96 is no power of 2"},
     {RECIPE(MAP2("{\"size\":\"d\",\"stride\":0}")), "dims[1]: expected a size"},
     {RECIPE(MAP2("{\"n\":0,\"stride\":0}")), "'n': 0 is not in 1"},
     {RECIPE(MAP2("{\"size\":\"b\"}")), "'stride': expected an integer"},
@@ -641,6 +683,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
       TEST(test_map_of_a_tensor),
       TEST(test_slide),
+      TEST(test_fit),
       TEST(test_kinds_of_maps),
       TEST(test_no_keys),
       TEST(test_one_element),

@@ -424,10 +424,73 @@ added_to_without_a_value(Tb *t)
   }
 }
 
+/* ---- rows in pages ---- */
+
+static View
+in_pages(Tb *t, bool ends)
+{
+  static Lookup table;
+  table = (Lookup){.name = "page_table", .ty = DT_I32, .n_axes = 2};
+  Idx zero = i_int(0), end = i_cta(t, 1);
+  View v = v_paged(v_rows(a_tensor(t), zero, zero, zero, 64), &table, zero, i_int(16));
+  return ends ? v_until(v, end) : v;
+}
+
+static void
+pages_by_one_lane(Tb *t)
+{
+  Small s = small(t);
+  T_ROLE (t, LOADER)
+    T_WARP (t, 0)
+      t_producer_load(t, s.k, .src = in_pages(t, true));
+}
+
+static void
+pages_without_end(Tb *t)
+{
+  Small s = small(t);
+  T_ROLE (t, LOADER)
+    T_WHOLE_WARP(t, 0)
+  t_producer_load(t, s.k, .src = in_pages(t, false));
+}
+
+static void
+ids_of_one_lane(Tb *t)
+{
+  T_ROLE (t, LOADER)
+    T_WARP (t, 0)
+      t_page_ids(t, in_pages(t, true), i_int(1));
+}
+
+static void
+no_whole_warp(Tb *t)
+{
+  T_ROLE (t, LOADER)
+    T_WHOLE_WARP(t, 4)
+  t_fence_async(t);
+}
+
+/* ---- parts of a row's keys ---- */
+
+static void
+last_of_two_teams(Tb *t)
+{
+  static Tensor come;
+  come = (Tensor){.name = "come", .workspace = true, .ty = DT_I32, .cols = 1};
+  skip_loader(t);
+  T_ROLE (t, TEAMS)
+    t_last(t, v_rows(&come, i_int(0), i_int(0), i_int(0), 1), i_int(2));
+}
+
 static const struct {
   void (*emit)(Tb *);
   const char *says;
 } misuses[] = {
+    {pages_by_one_lane, "boxes in pages are a whole warp's, of rows that have an end"},
+    {pages_without_end, "boxes in pages are a whole warp's, of rows that have an end"},
+    {ids_of_one_lane, "boxes in pages are a whole warp's, of rows that have an end"},
+    {no_whole_warp, "warp 4 is none of"},
+    {last_of_two_teams, "last: several teams have the rows of the block"},
     {lent_by_all, "TMA is one lane's work"},
     {part_until, "producer_load k: the map of k ends with the tensor"},
     {either_of_two_rings, "two stages of one ring"},
