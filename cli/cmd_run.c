@@ -102,17 +102,38 @@ all_rows(const Tensors *t)
   return n + (t->call.op == ATTNC_OP_BWD ? 2 * z->hk * seqlens_keys(t) : 0);
 }
 
+/* Has an input an axis that is a size of the call? */
+static bool
+inputs_have_sizes(const CallInfo *call)
+{
+  bool has = false;
+  for (int i = 0; i < call->n_slots; i++) {
+    const CallTensor *t = &call->at[i].t;
+    for (int j = 0; t->access & ACCESS_IN && j < t->n_axes; j++)
+      has = has || !t->axes[j].n;
+  }
+  return has;
+}
+
+static attnc_status
+sizes_of(const Run *k, const OneRun *o, attnc_sizes *z, attnc_error *e)
+{
+  const char *path = k->c->opt.value[OPT_INPUT];
+  if (!path || !inputs_have_sizes(&o->spec.info.call))
+    return cli_sizes(k->c, &o->spec, z, e);
+  if (k->c->opt.value[OPT_SHAPE])
+    return err_set(e, ATTNC_ERR_USAGE, "the sizes come from --input: no --shape beside it");
+  return input_sizes(o, path, z, e);
+}
+
 static attnc_status
 make_tensors(const Run *k, OneRun *o, RunResult *r, attnc_error *e)
 {
   attnc_sizes z;
   const char *path = k->c->opt.value[OPT_INPUT];
-  if (path) {
+  if (path)
     TRY(st_read(path, &o->input, e));
-    TRY(input_sizes(o, path, &z, e));
-  } else {
-    TRY(cli_sizes(k->c, &o->spec, &z, e));
-  }
+  TRY(sizes_of(k, o, &z, e));
   Str shape = str_new(k->c->arena);
   problem_print(&z, &shape);
   r->shape = shape.p;
@@ -275,8 +296,6 @@ prepare(Run *k, attnc_error *e)
   TRY(cli_schedule(k->c, &k->want, &k->pinned, e));
   if (o->n_args > 1 && (o->value[OPT_INPUT] || o->value[OPT_OUTPUT]))
     return err_set(e, ATTNC_ERR_USAGE, "--input and --output take one spec");
-  if (o->value[OPT_INPUT] && o->value[OPT_SHAPE])
-    return err_set(e, ATTNC_ERR_USAGE, "the sizes come from --input: no --shape beside it");
   if (o->value[OPT_INPUT] && o->value[OPT_SEQLENS])
     return err_set(e, ATTNC_ERR_USAGE, "lengths come from --input: no --seqlens beside it");
   k->width = names_width(o);

@@ -265,7 +265,7 @@ say_resident(Tb *t, const Spec *p, const Sched *s)
   int regs = thread_regs(p, g, s), threads = 32 * s->warps;
   int given = (regs + UNIT - 1) / UNIT * UNIT, more = g->regs_sm / (given * threads) + 1;
   int n = resident_but_for_regs(p, g, s);
-  bool tempting = regs - g->regs_sm / (more * threads) <= FEW;
+  bool tempting = regs - g->regs_sm / (more * threads) <= FEW || p->dropout;
   bool counted = spec_score_is_plain(p) && !p->mask_mod.n;
   if (g->cp_async && n < more && tempting && counted)
     t_resident(t, n);

@@ -249,6 +249,13 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_bwd_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd.py - --pairs)
   set_tests_properties(e2e_bwd_pairs PROPERTIES LABELS e2e)
+  set(dropout ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/dropout.py)
+  rotating(e2e_dropout 84 COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
+  add_test(NAME e2e_dropout_pairs COMMAND ${dropout} - --pairs)
+  add_test(NAME e2e_dropout_bits COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --bits)
+  set_tests_properties(e2e_dropout_pairs PROPERTIES LABELS e2e)
+  set_tests_properties(e2e_dropout_bits PROPERTIES LABELS "e2e;slow")
   rotating(e2e_pages 48 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)

@@ -28,11 +28,11 @@ endfunction()
 
 # A sanitized library cannot be loaded by an interpreter that is not.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  foreach(name lib spec expr flex plan seqlens classes pages serving tune wheel docs)
+  foreach(name dropout lib spec expr flex plan seqlens classes pages serving tune wheel docs)
     python_test(${name})
   endforeach()
   python_test(torch_share torch_share)
-  foreach(name torch torch_varlen torch_functions operators huggingface)
+  foreach(name torch torch_dropout torch_varlen torch_functions operators huggingface)
     python_test(${name})
     set_tests_properties(python_${name} PROPERTIES LABELS "python;slow")
   endforeach()

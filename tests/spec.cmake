@@ -18,6 +18,7 @@ set(spec_harness signature append seqlens lists pages random tensors)
 list(TRANSFORM spec_harness PREPEND ${CMAKE_SOURCE_DIR}/harness/)
 list(TRANSFORM spec_harness APPEND .c)
 spec_unit(ref_bwd ${spec_harness})
+spec_unit(ref_dropout)
 spec_unit(block_lists oracle.c unit/ref_kit.c unit/expr_random.c)
 
 add_executable(fuzz_spec fuzz/fuzz_spec.c golden.c $<TARGET_OBJECTS:o_base>

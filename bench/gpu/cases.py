@@ -18,19 +18,20 @@ GROUP = 4
 class Variant(NamedTuple):
     """name: of the field, for people.  base: fields of the plain spec that it is compared with;
     fields: what it has besides.  shape, words: of the command line, for its time; small: sizes
-    that are cheap to verify."""
+    that are cheap to verify; numbers: words of both."""
     name: str
     base: dict
     fields: dict
     shape: str = "b1 h16 s4096"
     words: tuple = ()
     small: str = "b2 h4/2 sq130 sk200"
+    numbers: tuple = ()
 
     def spec(self):
         return {"attnc": 1, "name": "variant", "dtype": "bf16", **self.base, **self.fields}
 
     def plain(self):
-        return self._replace(name="plain", fields={}, words=())
+        return self._replace(name="plain", fields={}, words=(), numbers=())
 
     def case(self):
         return {"variant": self.name, "d": self.base["head_dim"],
@@ -72,6 +73,7 @@ VARIANTS = (
     Variant("attention_chunk", CAUSAL, {"attention_chunk": 1024}),
     Variant("head_dim 512", {"head_dim": 512, "causal": True}, {}, "b1 h4 s4096"),
     Variant("head_dim_v", {"head_dim": 192, "causal": True}, {"head_dim_v": 128}),
+    Variant("dropout", CAUSAL, {"dropout": True}, numbers=("--scalar", "dropout_p=0.1")),
     Variant("return_lse", CAUSAL, {"return_lse": True}),
     Variant("lse_base", CAUSAL, {"return_lse": True, "lse_base": 2}),
     Variant("scalars", CAUSAL, {"scalars": {"gain": 0.5}, "score_mod": "score * gain"}),
@@ -82,7 +84,8 @@ VARIANTS = (
 MEASURED = ("dtype", "head_dim", "causal", "window")
 VARIED = frozenset(name for v in VARIANTS for name in v.fields)
 NOT_MEASURED = ("attnc", "name", "doc", "group_size", "align", "softmax_scale", "layout",
-                "specialize", "schedule", "o_parts", "batch_invariant")
+                "specialize", "schedule", "o_parts", "batch_invariant",
+                "grad", "deterministic")  # of the backward pass, below
 # What engines ask for, by the property that a spec would say it with.
 WANTED = {}
 WANTED_OPS = {"bwd": "backward", "decode": "decoding with split keys"}

@@ -57,7 +57,8 @@ def verified(suite, rows):
     words = ["--verify", "--stats", "--shape"] if suite.emulated else ["--verify", "--shape"]
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(
-            lambda i: said(suite, rows[i], i, [*words, rows[i].small]), range(len(rows))))
+            lambda i: said(suite, rows[i], i, [*words, rows[i].small, *rows[i].numbers]),
+            range(len(rows))))
     right = []
     for variant, answer in zip(rows, answers):
         if keep(suite, variant, answer):
@@ -108,7 +109,7 @@ def timed(suite, rows):
 def time(suite, variant, number):
     """The measurement, or None and why not."""
     shape = [variant.small] if suite.tiny else [variant.shape, *variant.words]
-    answer = said(suite, variant, number, ["--repeat", str(REPEAT), "--shape", *shape])
+    answer = said(suite, variant, number, ["--repeat", str(REPEAT), "--shape", *shape, *variant.numbers])
     case = {**variant.case(), "shape": shape[0]}
     found = result(answer) if answer else {}
     if "ms" not in found:

@@ -10,7 +10,7 @@ from .errors import UsageError
 CPU, CUDA, HOST, MANAGED = 1, 2, 3, 13
 DEVICES = {CPU: "cpu", HOST: "cpu", CUDA: "cuda", MANAGED: "cuda"}
 DTYPES = {(2, 16): "fp16", (4, 16): "bf16", (2, 32): "fp32", (0, 32): "i32",
-          (1, 32): "u32"}
+          (1, 32): "u32", (1, 64): "u64", (1, 8): "u8"}
 VERSION = (1, 0)  # asked for: capsules without a version cannot say that they are read-only
 # Bits of `flags`, and why what has one is not to be written.
 READONLY = {1: "its __dlpack__ says that it is read-only",

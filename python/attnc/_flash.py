@@ -9,6 +9,7 @@ from typing import Dict, NamedTuple, Tuple
 
 from . import arrays, errors
 from ._arguments import dtype_of
+from ._dropout import mask_of
 from .context import Context
 from .sizes import Sizes
 from .spec import Spec
@@ -74,6 +75,7 @@ class Options(NamedTuple):
     chunk: int = 0  #: attention_chunk; 0: none
     group: int = 0  #: query heads of a key head, where a kernel is made for them; 0: any
     splits: int = 0  #: of the keys, where a kernel splits them; 0: by its rule; no part of the spec
+    dropout: float = 0.0  #: the share of weights that is dropped; whether there is one is part of the spec
 
 
 class Sequences(NamedTuple):
@@ -92,7 +94,7 @@ class Sequences(NamedTuple):
 
 def spec_of(dtype, head_dim, head_dim_v, options):
     """The numbers of a call are no part of the kernel."""
-    key = (dtype, head_dim, head_dim_v, options.softcap > 0, *options[1:3], *options[4:-1])
+    key = (dtype, head_dim, head_dim_v, options.softcap > 0, options.dropout > 0, *options[1:3], *options[4:-2])
     if key not in _specs:
         _specs[key] = Spec.from_dict(options_fields(dtype, head_dim, head_dim_v, options))
     return _specs[key]
@@ -101,7 +103,7 @@ def spec_of(dtype, head_dim, head_dim_v, options):
 def options_fields(dtype, head_dim, head_dim_v, options):
     """The fields of the spec."""
     more = {"softcap": options.softcap > 0 and 1.0, "attention_chunk": options.chunk,
-            "group_size": options.group,
+            "group_size": options.group, "dropout": options.dropout > 0,
             "lse_base": options.want_lse and options.lse_base != "e" and options.lse_base}
     return {"attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
             "head_dim_v": head_dim_v, "causal": options.causal, "window": list(options.window),
@@ -148,6 +150,8 @@ class _Prepared:
         self.numbers = {"softmax_scale": options.scale}
         if options.softcap:
             self.numbers["softcap"] = options.softcap
+        if options.dropout:
+            self.numbers["dropout_p"] = options.dropout
         if sequences:
             sizes, self.lse_shape = self._sequences(q, k, sequences)
         else:
@@ -240,8 +244,18 @@ def prepared(ops, q, k, v, options, out, sequences=None):
     return found
 
 
+def dropped(ops, q, options, state, b, sq, sk):
+    """S_dmask of a call (_dropout.mask_of)."""
+    kind, index = ops.view(q).device
+    spec = spec_of_fields({"attnc": 1, "name": "dropout_mask", "dtype": "fp16", "head_dim": 64, "dropout": True})
+
+    def plan(sizes):
+        return context_of(kind).plan(spec, sizes, device=index, op="dropout_mask", stream=ops.stream((kind, index)))
+    return mask_of(ops, plan, state, q, b, q.shape[-2], sq, sk, options.dropout)
+
+
 def attend(ops, q, k, v, options, slopes=None, sequences=None, out=None, sink=None,
-           plus_inf=True):
+           plus_inf=True, rng_state=None):
     """Attention of usable [b, s, h, d] tensors, of packed [total, h, d], or of pages: (out, lse or
     None).  out: where to write, usable.  plus_inf: the LSE of a row that sees no key is +inf, as
     FlashAttention-2's, not -inf."""
@@ -249,7 +263,7 @@ def attend(ops, q, k, v, options, slopes=None, sequences=None, out=None, sink=No
         out = ops.empty((*q.shape[:-1], v.shape[-1]), q)
     call = prepared(ops, q, k, v, options, out, sequences)
     lse = ops.empty_fp32(call.lse_shape, q) if options.want_lse else None
-    tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes, sink=sink,
+    tensors = dict(q=q, k=k, v=v, o=out, lse=lse, alibi_slopes=slopes, sink=sink, rng_state=rng_state,
                    **(sequences.tensors if sequences else {}))
     run_prepared(call, ops, {name: x for name, x in tensors.items() if x is not None})
     if lse is not None and plus_inf and not call.sees_all:
@@ -342,7 +356,7 @@ def keep_direct(key, ops, call, names=None):
         _kept.direct[key] = _Direct(ops, call) if names is None else _DirectPacked(ops, call, names)
 
 
-def result_of(ops, out, lse, head_dim, return_attn_probs):
+def result_of(ops, out, lse, head_dim, return_attn_probs, mask=None):
     if out.shape[-1] != head_dim:
         out = out[..., :head_dim]
-    return (out, lse, ops.empty((0,), out)) if return_attn_probs else out
+    return (out, lse, ops.empty((0,), out) if mask is None else mask) if return_attn_probs else out

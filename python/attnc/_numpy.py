@@ -9,7 +9,7 @@ from .arrays import View
 from .errors import UsageError
 
 DTYPES = {"float16": "fp16", "bfloat16": "bf16", "uint16": "bf16", "float32": "fp32",
-          "int32": "i32", "uint32": "u32"}
+          "int32": "i32", "uint32": "u32", "uint64": "u64", "uint8": "u8"}
 FRAMEWORK, VECTOR = "numpy", "numpy.array({}, numpy.int32)"
 NATIVE = {"fp16": numpy.float16, "bf16": numpy.uint16, "fp32": numpy.float32}
 
@@ -54,6 +54,28 @@ def empty_of(shape, like, dtype):
 
 def empty_fp32(shape, like):
     return numpy.empty(shape, numpy.float32)
+
+
+def empty_u8(shape, like):
+    return numpy.empty(shape, numpy.uint8)
+
+
+def random_state(like, draws):
+    """Seed and offset of a call's random numbers, u64 [2]; numpy.random.seed decides."""
+    seed = numpy.random.randint(0, 2**63, dtype=numpy.int64)
+    return numpy.array([seed, 0], numpy.uint64)
+
+
+def state(x):
+    """The same of a caller's."""
+    return numpy.ascontiguousarray(x, numpy.uint64)
+
+
+def signs(keep, like):
+    """1 where it is not 0, else -1, of like's dtype."""
+    if name_of(like.dtype) == "bf16" and like.dtype == numpy.uint16:  # its bits
+        return numpy.where(keep, 0x3F80, 0xBF80).astype(numpy.uint16)
+    return numpy.where(keep, 1, -1).astype(like.dtype)
 
 
 def zeros(shape, like):

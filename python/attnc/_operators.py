@@ -59,6 +59,7 @@ def _state():
 
 def _flash_attn(q, k, v, alibi_slopes, dropout_p, softmax_scale, causal, window_left, window_right, softcap,
                 deterministic):
+    refuse(dropout_p=dropout_p)
     with torch.no_grad():
         out, lse, _ = flash.flash_attn_func(
             q, k, v, dropout_p, softmax_scale, causal, (window_left, window_right), softcap, alibi_slopes,
@@ -74,6 +75,7 @@ def _flash_attn_fake(q, k, v, *options):
 def _flash_attn_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k,
                        block_table, alibi_slopes, dropout_p, softmax_scale, causal, window_left, window_right,
                        softcap, deterministic):
+    refuse(dropout_p=dropout_p)
     with torch.no_grad():
         out, lse, _ = flash.flash_attn_varlen_func(
             q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale, causal,

@@ -8,6 +8,8 @@ DTYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32",
           torch.int32: "i32"}
 if hasattr(torch, "uint32"):
     DTYPES[torch.uint32] = "u32"
+    DTYPES[torch.uint64] = "u64"
+DTYPES[torch.uint8] = "u8"
 NATIVE = {name: dtype for dtype, name in DTYPES.items()}
 NATIVE_FLOAT = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
 DEVICES = ("cpu", "cuda")
@@ -81,6 +83,35 @@ def empty_of(shape, like, dtype):
 
 def empty_fp32(shape, like):
     return torch.empty(shape, dtype=torch.float32, device=like.device)
+
+
+def empty_u8(shape, like):
+    return torch.empty(shape, dtype=torch.uint8, device=like.device)
+
+
+def random_state(like, draws):
+    """Seed and offset of a call's random numbers, u64 [2] where `like` is: those of the device's own
+    generator, which is advanced by so many draws; of the CPU a seed from torch's, torch.manual_seed decides."""
+    if like.device.type != "cuda":
+        return torch.stack([torch.randint(2**63 - 1, (), dtype=torch.int64),
+                            torch.zeros((), dtype=torch.int64)]).view(torch.uint64)
+    generator = torch.cuda.default_generators[like.device.index or 0]
+    offset, seed = generator.get_offset(), generator.initial_seed()
+    generator.set_offset(offset + draws)
+    whole = [n - 2**64 if n >= 2**63 else n for n in (seed, offset)]
+    return torch.tensor(whole, dtype=torch.int64).to(like.device).view(torch.uint64)
+
+
+def state(x):
+    """The same of a caller's; int64 has the same bits."""
+    if not isinstance(x, torch.Tensor) or x.dtype not in (torch.int64, torch.uint64):
+        raise TypeError("rng_state: a tensor of uint64 or int64 is needed")
+    return x.contiguous().view(torch.uint64)
+
+
+def signs(keep, like):
+    """1 where it is not 0, else -1, of like's dtype."""
+    return (keep.to(torch.int8) * 2 - 1).to(like.dtype)
 
 
 def made(shape, dtype, likes):

@@ -12,7 +12,8 @@ The functions may be called from many threads; each thread keeps its own prepare
 from . import arrays
 from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of,
                          splits_of, truth, whole, window_of)
-from ._flash import (Options, attend, direct, direct_packed, keep_direct, prepared, result_of,
+from ._dropout import share_of, state_of
+from ._flash import (Options, attend, direct, direct_packed, dropped, keep_direct, prepared, result_of,
                      set_context, usable)
 from ._ops import append, merged, rotate
 from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rotary_of,
@@ -24,7 +25,7 @@ from .peers import missing as __getattr__  # noqa: F401
 @operator
 def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
                     window_size=(-1, -1), softcap=0.0, alibi_slopes=None, deterministic=False,
-                    return_attn_probs=False):
+                    return_attn_probs=False, *, rng_state=None):
     """softmax(q k^T softmax_scale) v for [batch, seqlen, heads, head_dim] tensors.
 
     q: (b, sq, h, d); k, v: (b, sk, hk, d), h a multiple of hk; fp16 or bf16.  causal and
@@ -33,22 +34,27 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
 
     Returns out (b, sq, h, d); with return_attn_probs (out, softmax_lse, S_dmask):
     softmax_lse (b, h, sq) fp32, +inf for a row that sees no key, and S_dmask empty, as
-    FlashAttention's is without dropout.
+    FlashAttention's is without dropout; with it (b, h, sq, sk), both rounded up to 128, of
+    q's dtype, 1 where a weight is kept and -1 where it is dropped.
+
+    dropout_p: the share of weights that is dropped, FlashAttention-2's bits of seed and offset;
+    those are the GPU's default generator's, which is advanced, elsewhere drawn by the
+    framework's own.  rng_state: u64 (of torch int64, too) [2], seed and offset, in their place.
 
     softcap: above 0, scores become softcap tanh(score / softcap).  alibi_slopes: fp32 (h,) or
     (b, h); scores less slope |i + sk - sq - j|.
 
-    dropout_p other than 0, and tensors that require a gradient, raise NotImplementedError.
     """
-    key, call = (None, None) if alibi_slopes is not None else direct(
+    dropout = share_of(dropout_p)
+    key, call = (None, None) if alibi_slopes is not None or dropout else direct(
         q, k, v, (softmax_scale, causal, window_size, return_attn_probs, dropout_p, softcap))
     result = call and call(q, k, v, return_attn_probs)
     if result is not None:
         return result
     if needs_operator(q, k, v, alibi_slopes):
+        refuse(rng_state=rng_state, dropout_p=dropout_p)
         return by_operator("flash_attn_func", q, k, v, dropout_p, softmax_scale, causal, window_size, softcap,
                              alibi_slopes, deterministic, return_attn_probs)
-    refuse(dropout_p=dropout_p)
     ops = ops_of(q, k, v)
     check_shapes(q, k, v)
     head_dim = q.shape[-1]
@@ -56,13 +62,15 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     slopes, alibi = slopes_of(ops, alibi_slopes, q.shape[0], q.shape[2])
     options = Options(scale_of(softmax_scale, head_dim), causal,
                       window_of(window_size, causal, q.shape[1], k.shape[1]),
-                      softcap_of(softcap), alibi, truth("return_attn_probs", return_attn_probs))
+                      softcap_of(softcap), alibi, truth("return_attn_probs", return_attn_probs), dropout=dropout)
     dtype_of(ops, q, k, v)
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
-    out, lse = attend(ops, q, k, v, options, slopes=slopes)
+    state = state_of(ops, rng_state, q, q.shape[0], q.shape[2]) if dropout else None
+    out, lse = attend(ops, q, k, v, options, slopes=slopes, rng_state=state)
+    mask = dropped(ops, q, options, state, q.shape[0], q.shape[1], k.shape[1]) if dropout and return_attn_probs else None
     if key and all(x is y for x, y in zip(given, (q, k, v))):
         keep_direct(key, ops, prepared(ops, q, k, v, options, out))
-    return result_of(ops, out, lse, head_dim, return_attn_probs)
+    return result_of(ops, out, lse, head_dim, return_attn_probs, mask)
 
 
 @operator
@@ -93,7 +101,7 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
                            dropout_p=0.0, softmax_scale=None, causal=False,
                            window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
                            deterministic=False, return_attn_probs=False, block_table=None, *,
-                           seqused_q=None, seqused_k=None):
+                           seqused_q=None, seqused_k=None, rng_state=None):
     """flash_attn_func of each sequence of packed tensors, in one launch.
 
     q: (total_q, h, d); k, v: (total_k, hk, d); cu_seqlens_q, cu_seqlens_k: int32, sequence i
@@ -105,21 +113,22 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     many rows count; cu_seqlens_k may be None beside seqused_k.
 
     Nothing waits for a GPU: what offsets, lengths and pages there are is not looked at.
+    dropout_p, rng_state: as of flash_attn_func; S_dmask is (b, h, max_seqlen_q, max_seqlen_k).
     What flash_attn_func refuses raises NotImplementedError.
     """
-    lengths, short = (cu_seqlens_q, cu_seqlens_k, seqused_q, seqused_k), (None, None)
-    if alibi_slopes is None and block_table is None:
+    lengths, short, dropout = (cu_seqlens_q, cu_seqlens_k, seqused_q, seqused_k), (None, None), share_of(dropout_p)
+    if alibi_slopes is None and block_table is None and not dropout:
         short = direct_packed(q, k, v, lengths, (max_seqlen_q, max_seqlen_k, softmax_scale, causal,
                                                  window_size, return_attn_probs, dropout_p, softcap))
         result = short[1] and short[1](q, k, v, lengths, return_attn_probs)
         if result is not None:
             return result
     if needs_operator(q, k, v, alibi_slopes):
+        refuse(rng_state=rng_state, dropout_p=dropout_p)
         return by_operator("flash_attn_varlen_func", q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
                              max_seqlen_k, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes,
                              deterministic, return_attn_probs, block_table, seqused_q=seqused_q,
                              seqused_k=seqused_k)
-    refuse(dropout_p=dropout_p)
     ops = ops_of(q, k, v)
     paged = block_table is not None
     if len(q.shape) != 3 or not len(k.shape) == len(v.shape) == (4 if paged else 3):
@@ -137,13 +146,15 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     slopes, alibi = slopes_of(ops, alibi_slopes, sequences.b, q.shape[1])
     options = Options(scale_of(softmax_scale, head_dim), causal,
                       window_of(window_size, causal, *longest), softcap_of(softcap), alibi,
-                      truth("return_attn_probs", return_attn_probs), sequences.lengths(), paged)
+                      truth("return_attn_probs", return_attn_probs), sequences.lengths(), paged, dropout=dropout)
     dtype_of(ops, q, k, v)
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
-    out, lse = attend(ops, q, k, v, options, slopes, sequences)
+    state = state_of(ops, rng_state, q, sequences.b, q.shape[1]) if dropout else None
+    out, lse = attend(ops, q, k, v, options, slopes, sequences, rng_state=state)
+    mask = dropped(ops, q, options, state, sequences.b, *longest) if dropout and return_attn_probs else None
     if short[0] and all(x is y for x, y in zip(given, (q, k, v))):
         keep_packed(short[0], ops, prepared(ops, q, k, v, options, out, sequences), sequences, lengths)
-    return result_of(ops, out, lse, head_dim, return_attn_probs)
+    return result_of(ops, out, lse, head_dim, return_attn_probs, mask)
 
 
 def keep_packed(key, ops, call, sequences, lengths):

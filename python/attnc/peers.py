@@ -80,9 +80,8 @@ NONE = (None,)
 # name: (the values that are as good as none, instead)
 ARGUMENTS = {
     # FlashAttention-2's own, not supported yet
-    "dropout_p": ((None, 0), "dropout is not supported yet: give 0.0, as for inference "
-                             "(FlashAttention 3 has softmax_scale in this place: give it by "
-                             "name)"),
+    "dropout_p": ((None, 0), "the operator of torch has no dropout yet: call it under torch.no_grad()"),
+    "rng_state": (NONE, "with a gradient the state is drawn: leave it out"),
     "block_table": (NONE, DECODE),
     # FlashAttention 3 and 4
     "qv": (NONE, LATENT),

@@ -53,6 +53,7 @@ class Signature:
                 if known.setdefault(axis, n - more) != n - more:
                     raise errors.ShapeError(f"{axis}: {known[axis]} and {n - more} do not agree",
                                             "ATTNC_ERR_SHAPE")
+        self._take_written(known, views)
         self._take_longest(known, longest or {})
         self._take_open(known)
         sizes = Sizes(**{name: known[name] for name in self.size_names},
@@ -60,6 +61,14 @@ class Signature:
         for name in (n for n in self.inputs if self.tensors[n].get("longer")):
             self._check_table(name, views[name].shape, self.shape(name, sizes))
         return sizes
+
+    def _take_written(self, known, views):
+        """Sizes that no input says, from the outputs that are given."""
+        for name in (n for n in self.outputs if n in views):
+            for axis, n in zip(self.tensors[name]["shape"], views[name].shape):
+                if not isinstance(axis, int):
+                    axis, more = _size_of(axis)
+                    known.setdefault(axis, n - more)
 
     def _take_longest(self, known, longest):
         rows = {"sq": known.get("total_q"), "sk": known.get("total_k"), "s_new": known.get("total_new")}

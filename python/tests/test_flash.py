@@ -27,11 +27,11 @@ TAIL = ("dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), 
         "alibi_slopes=None, deterministic=False, return_attn_probs=False")
 CU = "cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k"
 SIGNATURES = {
-    "flash_attn_func": f"(q, k, v, {TAIL})",
+    "flash_attn_func": f"(q, k, v, {TAIL}, *, rng_state=None)",
     "flash_attn_kvpacked_func": f"(q, kv, {TAIL})",
     "flash_attn_qkvpacked_func": f"(qkv, {TAIL})",
     "flash_attn_varlen_func": f"(q, k, v, {CU}, {TAIL}, block_table=None, *, "
-                              "seqused_q=None, seqused_k=None)",
+                              "seqused_q=None, seqused_k=None, rng_state=None)",
     "flash_attn_with_kvcache":
         "(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None, "
         "cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None, block_table=None, "
@@ -173,7 +173,7 @@ class Functions(common.Case):
             "flash_attn_with_kvcache": (self.q, self.k, self.v),
         }
         self.assertEqual(calls.keys(), SIGNATURES.keys())
-        wrong = {"dropout_p": 0.1, "softmax_scale": -1.0}
+        wrong = {"softmax_scale": -1.0}
         for name, args in calls.items():
             function = getattr(attnc, name)
             if "deterministic" in inspect.signature(function).parameters:
@@ -280,7 +280,7 @@ class Functions(common.Case):
             self.raises(kind, why, attnc.flash_attn_func, *args)
         for kind, why, args in (  # what another order of arguments makes of a call
                 (TypeError, "softmax_scale=True: a number", (None, True)),
-                (NotImplementedError, "dropout_p=0.25 .*FlashAttention 3", (0.25, True)),
+                (ValueError, "dropout_p=1.5: a number of at least 0, below 1", (1.5,)),
                 (TypeError, "causal: True or False is needed, not float", (0.0, None, 0.5)),
                 (TypeError, "causal: True or False is needed, not tuple", (0.0, None, (-1, -1))),
                 (TypeError, "return_attn_probs: True or False", (0.0, None, False, (-1, -1), 0.0,

@@ -271,7 +271,7 @@ class Recorded(common.Case):
                 self.assertEqual(self.stub.stub_calls(wait), 0)
         self.assertEqual(self.stub.stub_calls(b"cuModuleLoadDataEx"), 1)
         self.assertEqual(sum(isinstance(x, _flash._DirectPacked) for x in _flash._kept.direct.values()), 1)
-        for wrong, kind in (({"max_seqlen_q": 40.5}, TypeError), ({"dropout_p": 0.1}, NotImplementedError),
+        for wrong, kind in (({"max_seqlen_q": 40.5}, TypeError), ({"dropout_p": 1.0}, ValueError),
                             ({"seqused_k": used.long()}, TypeError), ({"seqused_k": used[:1]}, ValueError)):
             names = dict(zip(("cu_seqlens_q", "cu_seqlens_k", "max_seqlen_q", "max_seqlen_k"), call))
             self.raises(kind, "", attnc.flash_attn_varlen_func, *tensors, return_attn_probs=True,

@@ -4,7 +4,7 @@ import struct
 
 # A spec's dtype: the file's word, and struct's letter; bf16 is the upper half of an fp32.
 TYPES = {"fp32": ("F32", "f"), "fp16": ("F16", "e"), "i32": ("I32", "i"), "u32": ("U32", "I"),
-         "bf16": ("BF16", None)}
+         "u64": ("U64", "Q"), "u8": ("U8", "B"), "bf16": ("BF16", None)}
 
 
 def _packed(numbers, letter):

@@ -1,0 +1,218 @@
+"""Dropout: which positions are kept, and attention that drops.
+
+    dropout.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
+    dropout.py ATTNC --bits
+
+--bits: op dropout_mask on the emulated device against the definition of docs/dropout.md, written down
+a second time here: FlashAttention-2's test vector, a million positions of a random seed whose offsets
+carry, and the share that is kept.
+Else cases of masks, modifiers, lengths, groups of heads, layouts, dtypes, dims, shares, targets and
+schedules, so that every two values meet in some case. --pairs runs nothing: which pairs no case has.
+Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
+import argparse
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+import factors
+import tensor_file
+
+# ---- the definition, position by position ----
+
+
+def philox(seed, counter):
+    """Philox 4x32, 7 rounds, of a counter of 128 bits: 16 bytes, low ones first."""
+    word = (1 << 32) - 1
+    c = [counter >> 32 * i & word for i in range(4)]
+    key = [seed & word, seed >> 32]
+    for _ in range(7):
+        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [b >> 32 ^ c[1] ^ key[0], b & word, a >> 32 ^ c[3] ^ key[1], a & word]
+        key = [key[0] + 0x9E3779B9 & word, key[1] + 0xBB67AE85 & word]
+    return b"".join(x.to_bytes(4, "little") for x in c)
+
+
+class Bytes:
+    """The random byte of each position of a call."""
+
+    def __init__(self, seed, offset, heads):
+        self.seed, self.offset, self.heads, self.drawn = seed, offset, heads, {}
+
+    def at(self, b, h, q, k):
+        lane = 4 * (q % 8) + k % 8 // 2
+        low = self.offset + 32 * (b * self.heads + h) + lane & (1 << 64) - 1
+        counter = low | q // 16 << 64 | k // 32 << 96
+        if counter not in self.drawn:
+            self.drawn[counter] = philox(self.seed, counter)
+        return self.drawn[counter][4 * (k % 32 // 8) + 2 * (q % 16 // 8) + k % 2]
+
+
+SEED, HEADS, B, H = 1234, 4, 1, 2  # offset 0
+VECTOR = {(0, 0): 225, (0, 1): 211, (8, 0): 76, (0, 8): 208, (0, 16): 174, (5, 37): 190, (127, 255): 128}
+
+
+def most_byte(p):
+    """Of what is kept; 1 - p is rounded to fp32, whose 24 bits are whole numbers of 2^-24 here."""
+    return round((1 - p) * 2**24) * 255 >> 24
+
+
+def mask(attnc, folder, state, shape, p, arch):
+    spec, inputs, out = (os.path.join(folder, x) for x in ("mask.attn.yaml", "in", "out"))
+    with open(spec, "w", encoding="utf-8") as f:
+        f.write("attnc: 1\nname: mask\ndtype: fp16\nhead_dim: 64\ndropout: true\n")
+    tensor_file.write(inputs, {"rng_state": ("u64", [2], state)})
+    subprocess.run([attnc, "run", spec, "--op", "dropout_mask", "--no-cache", "--device", "emu", "--arch", arch,
+                    "--input", inputs, "--output", out, "--scalar", f"dropout_p={p!r}", "--verify", "-q",
+                    "--shape", "b{} h{} sq{} sk{}".format(*shape)], check=True, stdout=subprocess.DEVNULL)
+    return tensor_file.read(out)["keep"]
+
+
+def check_vector(attnc, folder):
+    """Each byte is the last that is kept with one share, and the first that is not with the next."""
+    ours, sq, sk = Bytes(SEED, 0, HEADS), 128, 256
+    for (q, k), byte in VECTOR.items():
+        assert ours.at(B, H, q, k) == byte, (q, k)
+        for most, kept in ((byte, 1), (byte - 1, 0)):
+            p = 1 - (most + 0.5) / 255
+            assert most_byte(p) == most
+            keep = mask(attnc, folder, (SEED, 0), (B + 1, HEADS, sq, sk), p, "sm_80")
+            assert keep[((B * HEADS + H) * sq + q) * sk + k] == kept, (q, k, most)
+
+
+def check_million(attnc, folder, seed):
+    """The offset's lower word carries on its way through the heads, and its upper one ends."""
+    rng, shape = random.Random(seed), (2, 3, 407, 411)
+    for arch, offset, p in (("sm_75", (1 << 32) - 70, 0.1), ("sm_90a", (1 << 64) - 100, 0.7)):
+        state = (rng.getrandbits(64), offset)
+        keep, ours = mask(attnc, folder, state, shape, p, arch), Bytes(*state, shape[1])
+        most, n, at = most_byte(p), 0, 0
+        for b in range(shape[0]):
+            for h in range(shape[1]):
+                for q in range(shape[2]):
+                    for k in range(shape[3]):
+                        kept = ours.at(b, h, q, k) <= most
+                        assert keep[at] == kept, (arch, state, b, h, q, k)
+                        n, at = n + kept, at + 1
+        assert at > 10**6
+        share, due = n / at, (most + 1) / 256
+        sigma = math.sqrt(due * (1 - due) / at)
+        print(f"{arch}: {at} positions alike; {share:.6f} kept of {due:.6f}, {(share - due) / sigma:+.2f} sigma")
+        assert abs(share - due) < 4 * sigma
+
+
+# ---- cases ----
+
+FACTORS = {
+    "p": (0.0, 0.1, 0.5, 0.7, 0.999),
+    "mask": ("", "causal: true", "causal: true\nalign: top_left", "window: [20, 5]",
+             "causal: true\nwindow: [37, 0]", "attention_chunk: 16\ncausal: true", "causal: true\nprefix_len: true",
+             "mask_bits: true", 'mask_mod: "kv_idx % 3 != 1 || q_idx < 20"',
+             "block_list: {block: [384, 384]}"),
+    "score": ("", "softcap: 1.5", "alibi_slopes: bh", "bias: {axes: [h, q, kv], dtype: fp16}",
+              'score_mod: "score + 0.5 * f32(kv_idx) / 64"'),
+    "more": ("", "return_lse: true", "return_lse: true\nlse_base: 2", "sink: fp32\nreturn_lse: true",
+             "specialize: [sq, sk]", "specialize: [strides]"),
+    "seqlens": ("", "cu_seqlens_q, cu_seqlens_k", "seqused_q, seqused_k", "cu_seqlens_q, seqused_k, leftpad_k",
+                "seqused_k, cache_batch_idx"),
+    "paged": ("", "page_table: true"),
+    "sizes": ("sq70 sk150", "sq33 sk31", "sq1 sk97", "sq200 sk64", "sq130 sk130", "sq17 sk0"),
+    "heads": ("b2 h4/2", "b1 h2", "b3 h3/1"),
+    "dims": ("head_dim: 32", "head_dim: 64", "head_dim: 96", "head_dim: 128", "head_dim: 64\nhead_dim_v: 32",
+             "head_dim: 192\nhead_dim_v: 128", "head_dim: 256", "head_dim: 512"),
+    "dtype": ("fp16", "bf16", "fp32"),
+    "layout": ("bshd", "bhsd"),
+    "how": (("sm_80", "template=ref_fwd"), ("sm_75", "template=ref_fwd"), ("sm_75", "template=fwd_mma"),
+            ("sm_80", "template=fwd_mma"), ("sm_80", "template=fwd_mma,block_n=16"),
+            ("sm_86", "template=fwd_mma"), ("sm_89", "template=fwd_mma"), ("sm_90", "template=fwd_mma"),
+            ("sm_120", "template=fwd_mma,block_m=64,num_warps=4"), ("sm_90a", "template=fwd_wgmma"),
+            ("sm_90a", "template=fwd_wgmma,block_m=128,scheduler=persistent"),
+            ("sm_90a", "template=fwd_wgmma,scheduler=dynamic,block_m=64"),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,p_in_smem=true"),
+            ("sm_90a", "template=fwd_wgmma,block_m=64,intra_wg_overlap=false")),
+}
+CASES = 420
+
+
+def possible(case):
+    target, schedule = case["how"]
+    lists, paged = case["mask"].startswith("block_list"), case["paged"] != ""
+    packed = "cu_seqlens" in case["seqlens"]
+    if case["dtype"] == "fp32" and "ref_fwd" not in schedule:
+        return False
+    if target == "sm_75" and case["dtype"] == "bf16" and "ref_fwd" not in schedule:
+        return False
+    if "wgmma" in schedule and (paged or case["dims"] == "head_dim: 512"):
+        return False
+    if case["dims"] == "head_dim: 512" and "fwd_mma" in schedule:
+        # no room for its rows of q, k and v on sm_75, elsewhere no registers for more than a band
+        return (target != "sm_75" and "block_" not in schedule and not paged and not case["seqlens"]
+                and not case["score"] and "mod" not in case["mask"] and not case["mask"].startswith("block"))
+    if lists and (case["seqlens"] or paged or "block_n=16" in schedule):
+        return False
+    if paged and "cu_seqlens_k" in case["seqlens"]:
+        return False
+    if "block_m=64,num_warps" in schedule and case["dims"] == "head_dim: 256":
+        return False  # no registers for what masks and scores keep
+    if "sk" in case["more"] and case["sizes"].endswith("sk0"):
+        return False  # 0 is a size that is open
+    return not ("strides" in case["more"] and packed)
+
+
+def spec_of(case):
+    seqlens = f"seqlens: [{case['seqlens']}]" if case["seqlens"] else ""
+    return "\n".join(x for x in (
+        f"attnc: 1\nname: dropped\ndropout: true\ndtype: {case['dtype']}\n{case['dims']}\nlayout: {case['layout']}",
+        case["mask"], case["score"], case["more"], seqlens, case["paged"]) if x) + "\n"
+
+
+def run_case(attnc, folder, case, seed):
+    path, spec = os.path.join(folder, "dropped.attn.yaml"), spec_of(case)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(spec)
+    target, schedule = case["how"]
+    shape = f"{case['heads']} {case['sizes']}" + (" page_size16" if case["paged"] else "")
+    command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", target, "--shape", shape, "--seed",
+               str(seed), "--schedule", schedule, "--scalar", f"dropout_p={case['p']}", "--verify", "-q"]
+    r = subprocess.run(command, capture_output=True, text=True)
+    if r.returncode:
+        print(f"FAIL  {seed}: exit {r.returncode}: {' '.join(command[2:])}\n{spec}{r.stdout[-600:]}{r.stderr[-600:]}",
+              flush=True)
+    return r.returncode == 0
+
+
+def run_bits(a):
+    with tempfile.TemporaryDirectory() as folder:
+        check_vector(a.attnc, folder)
+        check_million(a.attnc, folder, a.seed)
+    return 0
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("--bits", action="store_true")
+    p.add_argument("--cases", type=int, default=CASES)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p.add_argument("--pairs", action="store_true")
+    a = p.parse_args()
+    if a.bits:
+        return run_bits(a)
+    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
+    print(f"{a.cases} cases, {len(left)} pairs that none has")
+    if a.pairs:
+        for x in left:
+            print(x)
+        return int(bool(left))
+    first, step = map(int, a.shard.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        good = [run_case(a.attnc, folder, all_cases[i], i) for i in range(first, a.cases, step)]
+    print(f"{sum(good)} of {len(good)} right")
+    return int(not all(good))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
