@@ -365,6 +365,7 @@ const Template decode_wgmma = {
     .plain = decode_wgmma_plain,
     .refuse = decode_wgmma_refuse,
     .cost = decode_wgmma_cost,
+    .alike = 0.05, /* how full last tiles are is the lengths' chance */
     .initial = decode_wgmma_initial,
     .emit = emit,
     .print = print,

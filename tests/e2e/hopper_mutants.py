@@ -68,29 +68,24 @@ KERNELS |= {
     "classes": ('mask_mod: "(q_idx >> 5 ^ kv_idx >> 5) % 3 == 0"\n', "b1 h2/1 sq130 sk700",
                 {"scheduler": "grid", "classes": "step", "block_n": "16"}),
 }
-# Rows in pages: by two tables, of blocks drawn; and few rows, items of which a CTA has several,
-# parts of a row that meet.
+# Rows in pages, of two tables; and few rows, with parts of a row that meet.
 LENGTHS |= {
     "pages": "130/200,130/7,130/64,130/131",
-    "pages_drawn": "64/64,64/7,64/9,64/5,64/70,64/0,64/3,64/64,64/66,64/1",
     "decode": "3/200,3/7,3/64,3/131",
-    "decode_items": ",".join(["3/250,3/7,3/64,3/0,3/131"] * 25),
+    "decode_items": "3/250,3/7,3/0,3/131",
     "decode_pages": "3/200,3/7,3/64,3/131",
 }
 DECODE = {"template": "decode_wgmma", "block_m": "64", "block_n": "64", "num_warps": "5",
           "num_stages": "2", "pack_gqa": "true", "split_keys": "0"}
 KERNELS |= {
-    "pages": ("causal: true\npage_table: true\nseqlens: [seqused_k]\n",
-              "b4 h2/1 sq130 sk200 page_size16", {"scheduler": "grid"}),
-    "pages_drawn": ("page_table: kv\nseqlens: [seqused_k]\n", "b10 h16/4 sq64 sk70 page_size64",
-                    {"scheduler": "dynamic", "block_m": "64", "num_warps": "8",
-                     "pingpong": "false"}),
+    "pages": ("causal: true\npage_table: kv\nseqlens: [seqused_k]\n",
+              "b4 h2/1 sq130 sk200 page_size48", {"scheduler": "grid"}),
     "decode": ("group_size: 8\nseqlens: [seqused_k]\n", "b4 h8/1 sq3 sk200", DECODE),
-    "decode_items": ("group_size: 8\nseqlens: [seqused_k]\n", "b125 h16/2 sq3 sk250",
-                     DECODE | {"split_keys": "64"}),
+    "decode_items": ("group_size: 8\nseqlens: [seqused_k]\n", "b4 h8/1 sq3 sk250",
+                     DECODE | {"split_keys": "128", "num_stages": "1"}),
     "decode_pages": ("group_size: 8\npage_table: true\nseqlens: [seqused_k]\n"
                      "mask_mod: kv_idx // 32 % 3 != 1 || q_idx < 2\n",
-                     "b4 h8/1 sq3 sk200 page_size16", DECODE),
+                     "b4 h8/1 sq3 sk200 page_size48", DECODE),
 }
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
 GUARD = r"(?:@p )?"
