@@ -14,8 +14,8 @@ def ops_of(q, k, v):
         raise TypeError("q, k, v must all be tensors of torch or all arrays of numpy")
     ops, = found
     if ops.needs_grad(q, k, v):
-        raise NotImplementedError("requires_grad: the backward pass is not supported yet; "
-                                  "call under torch.no_grad() or on detached tensors")
+        raise NotImplementedError("requires_grad: this function has no backward pass, as flash_attn_func has "
+                                  "one; call it under torch.no_grad() or on detached tensors")
     return ops
 
 

@@ -17,11 +17,8 @@ _specs: Dict[str, Spec] = {}
 
 
 def text_of(fields):
-    """The text of a spec: a line for each field."""
-    lines = ["attnc: 1"]
-    for name, value in fields.items():
-        lines.append(name + ": " + _value(value))
-    return "\n".join(lines) + "\n"
+    """Fields of a spec as lines of its text."""
+    return "".join([name + ": " + _value(value) + "\n" for name, value in fields.items()])
 
 
 def _value(x):
@@ -81,21 +78,21 @@ def _attention(spec, q, k, v, names, tensors, number_names, numbers, max_q, max_
     with torch.no_grad():
         width = v.shape[-1]
         q, k, v = (usable(ops, x) for x in (q, k, v))
-        shape, rows = _outputs(q, v, "cu_seqlens_q" in names)
+        shape, rows = _outputs(q, v, "cu_seqlens_q" in names.split())
         out, lse = q.new_empty(shape), q.new_empty(rows, dtype=torch.float32)
         _run(_padded_text(spec, q, v) + "return_lse: true\n", "fwd", dict(q=q, k=k, v=v, o=out, lse=lse, **_named(
-            names, tensors)), dict(zip(number_names, numbers)), _longest(max_q, max_k))
+            names, tensors)), dict(zip(number_names.split(), numbers)), _longest(max_q, max_k))
     return out if out.shape[-1] == width else out[..., :width].contiguous(), lse
 
 
 def _attention_fake(spec, q, k, v, names, *rest):
-    shape, rows = _outputs(q, v, "cu_seqlens_q" in names)
+    shape, rows = _outputs(q, v, "cu_seqlens_q" in names.split())
     return q.new_empty(shape), q.new_empty(rows, dtype=torch.float32)
 
 
 def _named(names, tensors):
     """As kernels take them: rows that they can read."""
-    return {n: _row(x) for n, x in zip(names, tensors)}
+    return {n: _row(x) for n, x in zip(names.split(), tensors)}
 
 
 def _row(x):
@@ -119,14 +116,15 @@ def _attention_bwd(dout, dlse, q, k, v, out, lse, spec, names, tensors, number_n
     fresh = torch.zeros_like if max_q or max_k else torch.empty_like
     made = {f"d{n}": fresh(x, memory_format=torch.contiguous_format) for n, x in dict(q=q, k=k, v=v).items()}
     given = _named(names, tensors)
+    wanted = wanted.split()
     made.update((f"d{n}", torch.zeros_like(given[n], memory_format=torch.contiguous_format)) for n in wanted)
-    grad, more = list(wanted), {}
+    grad, more = wanted, {}
     if dlse is not None:
         grad, more = [*wanted, "lse"], dict(dlse=dlse.float().contiguous())
     text = _padded_text(spec, q, v) + (f"grad: {_value(grad)}\n" if grad else "") + (
         "deterministic: true\n" if deterministic else "")
     _run(text, "bwd", dict(q=q, k=k, v=v, o=out, lse=lse, do=dout, **given, **more, **made),
-         dict(zip(number_names, numbers)), _longest(max_q, max_k))
+         dict(zip(number_names.split(), numbers)), _longest(max_q, max_k))
     widths = [width, width, width_v]
     return [x if x.shape[-1] == n else x[..., :n].contiguous() for x, n in zip(made.values(), widths)] + [
         made[f"d{n}"].contiguous() for n in wanted]
@@ -134,34 +132,34 @@ def _attention_bwd(dout, dlse, q, k, v, out, lse, spec, names, tensors, number_n
 
 def _attention_bwd_fake(dout, dlse, q, k, v, out, lse, spec, names, tensors, number_names, numbers, max_q, max_k,
                         wanted, deterministic):
-    return [x.new_empty(x.shape) for x in (q, k, v, *(x for n, x in zip(names, tensors) if n in wanted))]
+    return [x.new_empty(x.shape) for x in (q, k, v, *(x for n, x in zip(names.split(), tensors) if n in wanted.split()))]
 
 
-_CALL = "str[] names, Tensor[] tensors, str[] number_names, float[] numbers, SymInt max_q, SymInt max_k"
+# Names are words apart by spaces: an empty list of them would look like one of tensors to autograd.
+_CALL = "str names, Tensor[] tensors, str number_names, float[] numbers, SymInt max_q, SymInt max_k"
 define(f"attention(str spec, Tensor q, Tensor k, Tensor v, {_CALL}) -> (Tensor, Tensor)", _attention, _attention_fake)
 define("attention_bwd(Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, str spec, "
-       f"{_CALL}, str[] wanted, bool deterministic) -> Tensor[]", _attention_bwd, _attention_bwd_fake)
+       f"{_CALL}, str wanted, bool deterministic) -> Tensor[]", _attention_bwd, _attention_bwd_fake)
 
 
 def _keep(ctx, inputs, output):
     spec, q, k, v, names, tensors, *rest = inputs
     ctx.set_materialize_grads(False)
     ctx.spec, ctx.names, ctx.rest = spec, names, rest
-    ctx.wanted = [n for n, x in zip(names, tensors) if x.requires_grad]
+    ctx.wanted = [n for n, x in zip(names.split(), tensors) if x.requires_grad]
     ctx.save_for_backward(q, k, v, *output, *tensors)
 
 
 def _backward(ctx, dout, dlse):
     q, k, v, out, lse, *tensors = ctx.saved_tensors
-    names = list(ctx.names)
     found: Any = [None] * 3
     if dout is not None or dlse is not None:
         dout = torch.zeros_like(out) if dout is None else dout
         found = torch.ops.attnc.attention_bwd(
-            dout, dlse, q, k, v, out, lse, ctx.spec, names, tensors, *ctx.rest, ctx.wanted,
+            dout, dlse, q, k, v, out, lse, ctx.spec, ctx.names, tensors, *ctx.rest, " ".join(ctx.wanted),
             torch.are_deterministic_algorithms_enabled())
     others = dict(zip(ctx.wanted, found[3:]))
-    return None, *found[:3], None, [others.get(n) for n in names], None, None, None, None
+    return None, *found[:3], None, [others.get(n) for n in ctx.names.split()], None, None, None, None
 
 
 torch.library.register_autograd("attnc::attention", _backward, setup_context=_keep)
@@ -170,14 +168,14 @@ torch.library.register_autograd("attnc::attention_bwd", twice)
 
 def attend(fields, q, k, v, tensors, numbers, longest=(0, 0)):
     """(out, lse) of [b, s, h, d] tensors, or what the spec's fields make of them; fields: without dtype and
-    head_dim, which are the tensors' own."""
+    head_dim, which are the tensors' own, as a dict of plain words, or lines of text."""
     if len({x.dtype for x in (q, k, v)}) > 1:
         raise TypeError(f"q is {q.dtype}, k {k.dtype} and v {v.dtype}: one dtype is needed")
     if q.dtype not in ops.NATIVE_FLOAT:
         raise TypeError(f"q is {q.dtype}: float16, bfloat16 and float32 are supported")
-    text = text_of({"name": "attention", "dtype": ops.NATIVE_FLOAT[q.dtype], **fields})
-    args = (text, q, k, v, list(tensors), list(tensors.values()), list(numbers),
-            [float(x) for x in numbers.values()], *longest)
+    text = fields if isinstance(fields, str) else text_of(fields)
+    args = (f"attnc: 1\nname: attention\ndtype: {ops.NATIVE_FLOAT[q.dtype]}\n{text}", q, k, v, " ".join(tensors),
+            list(tensors.values()), " ".join(numbers), [float(x) for x in numbers.values()], *longest)
     if torch.compiler.is_compiling() or any(ops.needs_operator(x) for x in (q, k, v, *tensors.values())):
         return torch.ops.attnc.attention(*args)
     return _attention(*args)

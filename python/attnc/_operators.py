@@ -12,8 +12,6 @@ out, the LSE and the state of the random numbers, and what the caller gave of sl
 import torch
 
 from . import _backward, flash
-from .peers import refuse
-from .signature import OPS
 
 _LIB = torch.library.Library("attnc", "FRAGMENT")
 _BOTH = ("CPU", "CUDA")
@@ -208,19 +206,15 @@ def _no_gradient(**tensors):
             raise NotImplementedError(f"{name} requires a gradient, which is not computed: detach it")
 
 
-def _differentiable(q, k, v, alibi_slopes):
-    """Refuses what has no gradient."""
-    _no_gradient(alibi_slopes=alibi_slopes)
-    if "bwd" not in OPS:
-        if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
-            raise NotImplementedError("requires_grad: the backward pass is not supported yet; call under "
-                                      "torch.no_grad() or on detached tensors")
-
-
 def _options(alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic):
     left, right = window_size
     return (alibi_slopes, float(dropout_p or 0.0), None if softmax_scale is None else float(softmax_scale),
             bool(causal), left, right, float(softcap), bool(deterministic))
+
+
+def _length(x):
+    """A number; a tensor of one is read."""
+    return int(x) if isinstance(x, torch.Tensor) else x
 
 
 def _result(out, lse, return_attn_probs):
@@ -229,7 +223,7 @@ def _result(out, lse, return_attn_probs):
 
 def _traced_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0,
                  alibi_slopes=None, deterministic=False, return_attn_probs=False):
-    _differentiable(q, k, v, alibi_slopes)
+    _no_gradient(alibi_slopes=alibi_slopes)
     out, lse, _ = torch.ops.attnc.flash_attn(q, k, v, *_options(
         alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic))
     return _result(out, lse, return_attn_probs)
@@ -239,10 +233,10 @@ def _traced_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_s
                         softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
                         deterministic=False, return_attn_probs=False, block_table=None, *, seqused_q=None,
                         seqused_k=None):
-    _differentiable(q, k, v, alibi_slopes)
+    _no_gradient(alibi_slopes=alibi_slopes)
     out, lse, _ = torch.ops.attnc.flash_attn_varlen(
-        q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k, block_table,
-        *_options(alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic))
+        q, k, v, cu_seqlens_q, cu_seqlens_k, _length(max_seqlen_q), _length(max_seqlen_k), seqused_q, seqused_k,
+        block_table, *_options(alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic))
     return _result(out, lse, return_attn_probs)
 
 

@@ -9,7 +9,7 @@ import json
 
 from . import _arguments, _flash, arrays, blocks
 from .errors import UsageError
-from .peers import drop_in
+from .peers import drop_in, needs_operator
 from .sizes import Sizes
 from .spec import Spec
 from .trace import Tracer
@@ -80,6 +80,17 @@ def flex_spec(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensor
                          return_lse, mods))
 
 
+def _differentiable(q, k, v, layout, mods, data, scale, return_lse):
+    """By torch's operator of any spec, whose tensors are [b, s, h, d]."""
+    from ._general import attend
+    numbers = {"softmax_scale": _arguments.scale_of(scale, q.shape[-1]), **mods.get("scalars", {})}
+    text = "".join(f"{n}: {json.dumps(x)}\n" for n, x in mods.items())
+    turned = layout == "bhsd"
+    out, lse = attend(text, *(x.swapaxes(1, 2) if turned else x for x in (q, k, v)), data, numbers)
+    out = out.swapaxes(1, 2) if turned else out
+    return (out, lse) if return_lse else out
+
+
 @drop_in
 def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensors=None,
                    scalars=None, scale=None, return_lse=False, layout="bhsd"):
@@ -98,8 +109,11 @@ def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, t
     Returns out, or (out, lse) with return_lse: fp32 (b, h, sq), -inf for a row without keys.
     ExpressionError: a function does what no expression can say.
     """
-    ops, lengths = _arguments.ops_of(q, k, v), _lengths(layout, q, k, v)
+    lengths = _lengths(layout, q, k, v)
     mods, data = _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars)
+    if needs_operator(q, k, v, *data.values()):
+        return _differentiable(q, k, v, layout, mods, data, scale, return_lse)
+    ops = _arguments.ops_of(q, k, v)
     dtype, device = _arguments.dtype_of(ops, q, k, v)
     wide, head_dim = v.shape[-1], q.shape[-1]
     q, k, v = (_flash.usable(ops, x) for x in (q, k, v))

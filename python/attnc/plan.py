@@ -136,12 +136,13 @@ class Plan(Shared):
             raise errors.UsageError(f"{call.inputs[0]} is missing")
         first = next(iter(inputs.values()))
         found, device = arrays.ops(first), arrays.view(first, stream).device
-        outputs = self._outputs(inputs, tensors, longest)
+        given = tensors
+        outputs = self._outputs(inputs, given, longest)
         if stream is None:
             stream = found.stream(device) if found else 0
         tensors = {**inputs, **outputs}
         if device[0] == "cpu":
-            self._on_host(tensors, numbers, longest)
+            self._on_host(tensors, numbers, longest, [n for n in outputs if outputs[n] is given.get(n)])
         else:
             self._on_device(tensors, numbers, longest, stream)
         kept = tuple(outputs.values())  # of the caller's, where nothing else is written
@@ -183,9 +184,10 @@ class Plan(Shared):
 
     # ---- host tensors ----
 
-    def _on_host(self, tensors, numbers, longest):
+    def _on_host(self, tensors, numbers, longest, kept):
         """Copies in, launches, copies out.  Needs the emulated device: on a GPU it would
-        hide transfers that cost more than the attention."""
+        hide transfers that cost more than the attention.  kept: outputs of the caller's, whose rows
+        that no kernel writes stay as they are."""
         driver, call = self.context.driver, self.signature
         if not driver.emulated:
             raise errors.UsageError("tensors on the host need the emulated device, "
@@ -197,7 +199,7 @@ class Plan(Shared):
             stack.enter_context(driver.current(self.device))
             memory = {n: stack.enter_context(_driver.Memory(driver, x.nbytes))
                       for n, x in views.items()}
-            for name in call.inputs:
+            for name in (*call.inputs, *(n for n in kept if n not in call.inputs)):
                 memory[name].write(views[name].address)
             launch = self._prepare({n: x._replace(address=memory[n].address)
                                     for n, x in views.items()}, numbers, longest)

@@ -11,7 +11,6 @@ import common
 torch = common.need("torch")
 import attnc
 from attnc import _torch
-from attnc.signature import OPS
 from attnc.arrays import View
 
 GRID = [  # dtype, heads, lengths, head_dim, causal, window
@@ -96,15 +95,15 @@ class Shared:
             self.check(out[None, a:b], lse[None, :, a:b], *part,
                        mask(b - a, b - a, True, (-1, -1), q.device))
 
-    @unittest.skipIf("bwd" in OPS, "there is a backward pass")
     def test_gradients_are_refused(self):
-        q, k, v = inputs(self.device, torch.float16, (2, 2), (16, 16), 32)
-        q.requires_grad_()
+        """Of functions that have none (test_gradients.py has the others)."""
+        rows = torch.randn(16, 2, 32, device=self.device).half().requires_grad_()
+        cu = torch.tensor([0, 16], dtype=torch.int32, device=self.device)
+        from attnc.vllm import flash_attn_varlen_func
         with self.assertRaisesRegex(NotImplementedError, "requires_grad"):
-            attnc.flash_attn_func(q, k, v)
+            flash_attn_varlen_func(rows, rows, rows, 16, cu, 16, cu)
         with torch.no_grad():
-            attnc.flash_attn_func(q, k, v)
-        attnc.flash_attn_func(q.detach(), k, v)
+            flash_attn_varlen_func(rows, rows, rows, 16, cu, 16, cu)
 
 
 class Host(Shared, common.Case):
@@ -303,8 +302,6 @@ class Flex(common.Case):
                 (lambda s, b, h, q, k: s + torch.ones(3), "is no number")]:
             self.raises(attnc.ExpressionError, said, attnc.flex_attention, self.q, self.k, self.v,
                         function)
-        with self.assertRaisesRegex(NotImplementedError, "requires_grad"):
-            attnc.flex_attention(self.q.requires_grad_(), self.k, self.v)
 
 
 @unittest.skipUnless(torch.cuda.is_available(), "no GPU")

@@ -85,8 +85,8 @@ class Functions(common.Case):
 
     def test_operator(self):
         text = "attnc: 1\nname: t\ndtype: fp16\nbias: {axes: [h, kv], dtype: fp32}\n"
-        args = (text, *(x.transpose(1, 2) for x in (self.q, self.k, self.v)), ["bias"], [torch.randn(H, SK)],
-                ["softmax_scale"], [0.2], 0, 0)
+        args = (text, *(x.transpose(1, 2) for x in (self.q, self.k, self.v)), "bias", [torch.randn(H, SK)],
+                "softmax_scale", [0.2], 0, 0)
         opcheck(torch.ops.attnc.attention.default, args,
                 test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
 

@@ -166,10 +166,11 @@ class Host(Shared, common.Case):
                 (TypeError, "max_seqlen_q: expected an integer", {"max_seqlen_q": 24.0}),
                 (ValueError, "k and v have 4", {"block_table": at_q})):
             self.raises(kind, why, attnc.flash_attn_varlen_func, q, k, v, **{**good, **wrong})
-        q.requires_grad_()
-        self.raises(NotImplementedError, "requires_grad", attnc.flash_attn_varlen_func, q, k, v,
-                    **good)
         longest = torch.tensor(24), torch.tensor(40)  # as .max() gives them
+        wanted = attnc.flash_attn_varlen_func(q, k, v, **good)
+        q.requires_grad_()
+        out = attnc.flash_attn_varlen_func(q, k, v, at_q, at_k, *longest)
+        self.assertTrue(torch.equal(out, wanted))
         with torch.no_grad():
             out = attnc.flash_attn_varlen_func(q, k, v, at_q, at_k, *longest)
         self.assertEqual(out.shape, q.shape)
