@@ -55,24 +55,28 @@ def _gradients(options, deterministic, grads, saved, tensors, numbers, longest=N
     return tuple(x if x.shape[-1] == head_dim else x[..., :head_dim].contiguous() for x in (dq, dk, dv))
 
 
-def _numbers(scale, softcap):
-    return {"softmax_scale": scale, **({"softcap": softcap} if softcap else {})}
+def _numbers(options, state, tensors):
+    """Of a call; the state of its random numbers goes to its tensors."""
+    numbers = {"softmax_scale": options.scale, "softcap": options.softcap, "dropout_p": options.dropout}
+    if options.dropout:
+        tensors["rng_state"] = ops.state(state)
+    return {n: x for n, x in numbers.items() if x or n == "softmax_scale"}
 
 
-def dense(grads, saved, state, alibi_slopes, rest):
-    dropout_p, scale, causal, left, right, softcap, deterministic = rest
+def dense(grads, saved, rest):
+    alibi_slopes, dropout_p, state, scale, causal, left, right, softcap, deterministic = rest
     q, k = saved[:2]
     slopes, alibi = slopes_of(ops, alibi_slopes, q.shape[0], q.shape[2])
     options = Options(scale_of(scale, q.shape[-1]), causal, window_of((left, right), causal, q.shape[1], k.shape[1]),
-                      softcap, alibi, True)
+                      softcap, alibi, True, dropout=dropout_p)
     more = {} if slopes is None else {"alibi_slopes": slopes}
-    return _gradients(options, deterministic, grads, saved, more, _numbers(options.scale, softcap))
+    return _gradients(options, deterministic, grads, saved, more, _numbers(options, state, more))
 
 
-def packed(grads, saved, state, lengths, alibi_slopes, rest):
+def packed(grads, saved, lengths, rest):
     """Rows of no sequence have a gradient of 0."""
     cu_q, cu_k, sq, sk, used_q, used_k, table = lengths
-    dropout_p, scale, causal, left, right, softcap, deterministic = rest
+    alibi_slopes, dropout_p, state, scale, causal, left, right, softcap, deterministic = rest
     if table is not None:
         raise NotImplementedError("block_table: keys and values in pages have no gradient")
     q = saved[0]
@@ -80,8 +84,8 @@ def packed(grads, saved, state, lengths, alibi_slopes, rest):
     tensors = {n: x.contiguous() for n, x in given.items() if x is not None}
     slopes, alibi = slopes_of(ops, alibi_slopes, cu_q.shape[0] - 1, q.shape[1])
     options = Options(scale_of(scale, q.shape[-1]), causal, window_of((left, right), causal, sq, sk), softcap, alibi,
-                      True, tuple(tensors))
+                      True, tuple(tensors), dropout=dropout_p)
     if slopes is not None:
         tensors["alibi_slopes"] = slopes
-    return _gradients(options, deterministic, grads, saved, tensors, _numbers(options.scale, softcap),
+    return _gradients(options, deterministic, grads, saved, tensors, _numbers(options, state, tensors),
                       dict(sq=sq, sk=sk))

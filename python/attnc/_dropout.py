@@ -2,10 +2,20 @@
 
 As FlashAttention-2 has it (docs/dropout.md): on a GPU both are the device's default generator's, which is
 advanced by 32 for each batch and head; elsewhere the seed is drawn from the framework's own generator."""
+from ._arguments import truth
 from .sizes import Sizes
 
 DRAWS = 32  # of the offset, for each batch and query head
+LSE_ALONE = object()  # a return_attn_probs that leaves S_dmask out
 ROUNDED = 128  # queries and keys of S_dmask
+
+
+def probs_wanted(return_attn_probs):
+    return return_attn_probs is LSE_ALONE or truth("return_attn_probs", return_attn_probs)
+
+
+def with_mask(return_attn_probs):
+    return return_attn_probs is not LSE_ALONE and bool(return_attn_probs)
 
 
 def share_of(dropout_p):

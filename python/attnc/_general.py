@@ -92,7 +92,7 @@ def _attention_fake(spec, q, k, v, names, *rest):
 
 def _named(names, tensors):
     """As kernels take them: rows that they can read."""
-    return {n: _row(x) for n, x in zip(names.split(), tensors)}
+    return {n: ops.state(x) if n == "rng_state" else _row(x) for n, x in zip(names.split(), tensors)}
 
 
 def _row(x):

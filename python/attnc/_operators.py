@@ -11,14 +11,16 @@ out, the LSE and the state of the random numbers, and what the caller gave of sl
 """
 import torch
 
-from . import _backward, flash
+from . import _backward, _flash, flash
+from . import _torch as ops
+from ._dropout import DRAWS, LSE_ALONE, share_of, state_of
 
 _LIB = torch.library.Library("attnc", "FRAGMENT")
 _BOTH = ("CPU", "CUDA")
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
 # The arguments that the dense and the packed operator share.
-_OPTIONS = ("Tensor? alibi_slopes, float dropout_p, float? softmax_scale, bool causal, SymInt window_left, "
+_OPTIONS = ("Tensor? alibi_slopes, float dropout_p, Tensor? rng_state, float? softmax_scale, bool causal, SymInt window_left, "
             "SymInt window_right, float softcap, bool deterministic")
 _LENGTHS = ("Tensor cu_seqlens_q, Tensor? cu_seqlens_k, SymInt max_seqlen_q, SymInt max_seqlen_k, "
             "Tensor? seqused_q, Tensor? seqused_k, Tensor? block_table")
@@ -30,10 +32,10 @@ _NEW = ("Tensor k, Tensor v, Tensor? rotary_cos, Tensor? rotary_sin, bool rotary
         "Tensor? cu_seqlens_k_new, Tensor? rotary_seqlens")
 
 
-def define(schema, kernel, fake):
+def define(schema, kernel, fake, tags=()):
     """An operator of both devices; returns torch's handle of it."""
     name = schema.partition("(")[0]
-    _LIB.define(schema, tags=_TAGS)
+    _LIB.define(schema, tags=(*_TAGS, *tags))
     for device in _BOTH:
         _LIB.impl(name, kernel, device)
     torch.library.register_fake(f"attnc::{name}", fake, lib=_LIB)
@@ -47,68 +49,65 @@ def _no_vmap(name):
     return refused
 
 
-def _state():
-    """Of random numbers that were not drawn."""
-    return torch.empty(0, dtype=torch.int64)
+def _lse_of(dropout_p):
+    """What returns the LSE: with dropout not the mask, too, which is of all queries and keys."""
+    return LSE_ALONE if dropout_p else True
 
 
 # ---- dense and packed ----
 
 
-def _flash_attn(q, k, v, alibi_slopes, dropout_p, softmax_scale, causal, window_left, window_right, softcap,
-                deterministic):
-    refuse(dropout_p=dropout_p)
+def _flash_attn(q, k, v, alibi_slopes, dropout_p, rng_state, softmax_scale, causal, window_left,
+                window_right, softcap, deterministic):
     with torch.no_grad():
         out, lse, _ = flash.flash_attn_func(
             q, k, v, dropout_p, softmax_scale, causal, (window_left, window_right), softcap, alibi_slopes,
-            deterministic, True)
-    return out.contiguous(), lse, _state()
+            deterministic, _lse_of(dropout_p), rng_state=rng_state)
+    return out.contiguous(), lse
 
 
 def _flash_attn_fake(q, k, v, *options):
     b, sq, h, d = q.shape
-    return q.new_empty((b, sq, h, d)), q.new_empty((b, h, sq), dtype=torch.float32), _state()
+    return q.new_empty((b, sq, h, d)), q.new_empty((b, h, sq), dtype=torch.float32)
 
 
 def _flash_attn_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k,
-                       block_table, alibi_slopes, dropout_p, softmax_scale, causal, window_left, window_right,
-                       softcap, deterministic):
-    refuse(dropout_p=dropout_p)
+                       block_table, alibi_slopes, dropout_p, rng_state, softmax_scale, causal, window_left,
+                       window_right, softcap, deterministic):
     with torch.no_grad():
         out, lse, _ = flash.flash_attn_varlen_func(
             q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale, causal,
-            (window_left, window_right), softcap, alibi_slopes, deterministic, True, block_table,
-            seqused_q=seqused_q, seqused_k=seqused_k)
-    return out.contiguous(), lse, _state()
+            (window_left, window_right), softcap, alibi_slopes, deterministic, _lse_of(dropout_p), block_table,
+            seqused_q=seqused_q, seqused_k=seqused_k, rng_state=rng_state)
+    return out.contiguous(), lse
 
 
 def _flash_attn_varlen_fake(q, k, v, *options):
     rows, h, d = q.shape
-    return q.new_empty((rows, h, d)), q.new_empty((h, rows), dtype=torch.float32), _state()
+    return q.new_empty((rows, h, d)), q.new_empty((h, rows), dtype=torch.float32)
 
 
-flash_attn = define(f"flash_attn(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+flash_attn = define(f"flash_attn(Tensor q, Tensor k, Tensor v, {_OPTIONS}) -> (Tensor, Tensor)",
                     _flash_attn, _flash_attn_fake)
 flash_attn_varlen = define(
-    f"flash_attn_varlen(Tensor q, Tensor k, Tensor v, {_LENGTHS}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
+    f"flash_attn_varlen(Tensor q, Tensor k, Tensor v, {_LENGTHS}, {_OPTIONS}) -> (Tensor, Tensor)",
     _flash_attn_varlen, _flash_attn_varlen_fake)
 
 # ---- their gradients ----
 
-_SAVED = "Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, Tensor out, Tensor softmax_lse, Tensor rng_state"
+_SAVED = "Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, Tensor out, Tensor softmax_lse"
 
 
 def _gradients_fake(dout, dlse, q, k, v, *rest):
     return tuple(x.new_empty(x.shape) for x in (q, k, v))
 
 
-def _flash_attn_bwd(dout, dlse, q, k, v, out, softmax_lse, rng_state, alibi_slopes, *options):
-    return _backward.dense((dout, dlse), (q, k, v, out, softmax_lse), rng_state, alibi_slopes, options)
+def _flash_attn_bwd(dout, dlse, q, k, v, out, softmax_lse, *options):
+    return _backward.dense((dout, dlse), (q, k, v, out, softmax_lse), options)
 
 
-def _flash_attn_varlen_bwd(dout, dlse, q, k, v, out, softmax_lse, rng_state, *more):
-    lengths, alibi_slopes, options = more[:7], more[7], more[8:]
-    return _backward.packed((dout, dlse), (q, k, v, out, softmax_lse), rng_state, lengths, alibi_slopes, options)
+def _flash_attn_varlen_bwd(dout, dlse, q, k, v, out, softmax_lse, *more):
+    return _backward.packed((dout, dlse), (q, k, v, out, softmax_lse), more[:7], more[7:])
 
 
 flash_attn_bwd = define(f"flash_attn_bwd({_SAVED}, {_OPTIONS}) -> (Tensor, Tensor, Tensor)",
@@ -121,7 +120,6 @@ flash_attn_varlen_bwd = define(
 def _keep(ctx, inputs, output):
     """Tensors are saved, so that what is changed in place before the backward pass is an error."""
     q, k, v, *rest = inputs
-    ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
     tensors = [x for x in rest if isinstance(x, torch.Tensor)]
     ctx.places = [None if isinstance(x, torch.Tensor) else (x,) for x in rest]
@@ -129,14 +127,14 @@ def _keep(ctx, inputs, output):
 
 
 def _differentiate(operator):
-    def backward(ctx, dout, dlse, _):
-        q, k, v, out, lse, state, *tensors = ctx.saved_tensors
+    def backward(ctx, dout, dlse):
+        q, k, v, out, lse, *tensors = ctx.saved_tensors
         left = iter(tensors)
         rest = [next(left) if place is None else place[0] for place in ctx.places]
         if dout is None and dlse is None:
             return (None,) * (3 + len(rest))
         dout = torch.zeros_like(out) if dout is None else dout
-        found = operator(dout, dlse, q, k, v, out, lse, state, *rest)
+        found = operator(dout, dlse, q, k, v, out, lse, *rest)
         return (*found, *(None for _ in rest))
     return backward
 
@@ -150,6 +148,37 @@ for _name in ("flash_attn", "flash_attn_varlen"):
     torch.library.register_autograd(f"attnc::{_name}", _differentiate(getattr(torch.ops.attnc, _name + "_bwd")),
                                     setup_context=_keep, lib=_LIB)
     torch.library.register_autograd(f"attnc::{_name}_bwd", twice, lib=_LIB)
+
+
+# ---- dropout ----
+
+
+def _random_state(like, draws):
+    return ops.random_state(like, draws).view(torch.int64).clone()
+
+
+def _dropout_mask(rng_state, like, b, sq, sk, dropout_p):
+    options = _flash.Options(1.0, False, (-1, -1), 0.0, "none", False, dropout=dropout_p)
+    return _flash.dropped(ops, like, options, ops.state(rng_state), b, sq, sk)
+
+
+def _dropout_mask_fake(rng_state, like, b, sq, sk, dropout_p):
+    return like.new_empty((b, like.shape[-2], (sq + 127) // 128 * 128, (sk + 127) // 128 * 128))
+
+
+define("random_state(Tensor like, SymInt draws) -> Tensor", _random_state,
+       lambda like, draws: like.new_empty((2,), dtype=torch.int64), (torch.Tag.nondeterministic_seeded,))
+define("dropout_mask(Tensor rng_state, Tensor like, SymInt b, SymInt sq, SymInt sk, float dropout_p) -> Tensor",
+       _dropout_mask, _dropout_mask_fake)
+
+
+def rng_state_of(rng_state, dropout_p, q, batches, heads):
+    """The caller's, or a new one, int64 [2]; None without dropout."""
+    if not dropout_p:
+        return None
+    if rng_state is None:
+        return torch.ops.attnc.random_state(q, DRAWS * batches * heads)
+    return state_of(ops, rng_state, q, batches, heads).view(torch.int64)
 
 
 # ---- caches: no gradients ----
@@ -206,10 +235,10 @@ def _no_gradient(**tensors):
             raise NotImplementedError(f"{name} requires a gradient, which is not computed: detach it")
 
 
-def _options(alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic):
+def _options(alibi_slopes, dropout_p, rng_state, softmax_scale, causal, window_size, softcap, deterministic):
     left, right = window_size
-    return (alibi_slopes, float(dropout_p or 0.0), None if softmax_scale is None else float(softmax_scale),
-            bool(causal), left, right, float(softcap), bool(deterministic))
+    return (alibi_slopes, dropout_p, rng_state, None if softmax_scale is None else float(softmax_scale), bool(causal),
+            left, right, float(softcap), bool(deterministic))
 
 
 def _length(x):
@@ -217,27 +246,35 @@ def _length(x):
     return int(x) if isinstance(x, torch.Tensor) else x
 
 
-def _result(out, lse, return_attn_probs):
-    return (out, lse, out.new_empty((0,))) if return_attn_probs else out
+def _result(out, lse, return_attn_probs, rng_state, dropout_p, sizes):
+    if not return_attn_probs:
+        return out
+    if rng_state is None:
+        return out, lse, out.new_empty((0,))
+    return out, lse, torch.ops.attnc.dropout_mask(rng_state, out.detach(), *sizes, dropout_p)
 
 
 def _traced_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0,
-                 alibi_slopes=None, deterministic=False, return_attn_probs=False):
+                 alibi_slopes=None, deterministic=False, return_attn_probs=False, *, rng_state=None):
     _no_gradient(alibi_slopes=alibi_slopes)
-    out, lse, _ = torch.ops.attnc.flash_attn(q, k, v, *_options(
-        alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic))
-    return _result(out, lse, return_attn_probs)
+    share, sizes = share_of(dropout_p), (q.shape[0], q.shape[1], k.shape[1])
+    state = rng_state_of(rng_state, share, q, q.shape[0], q.shape[2])
+    out, lse = torch.ops.attnc.flash_attn(q, k, v, *_options(
+        alibi_slopes, share, state, softmax_scale, causal, window_size, softcap, deterministic))
+    return _result(out, lse, return_attn_probs, state, share, sizes)
 
 
 def _traced_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p=0.0,
                         softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
                         deterministic=False, return_attn_probs=False, block_table=None, *, seqused_q=None,
-                        seqused_k=None):
+                        seqused_k=None, rng_state=None):
     _no_gradient(alibi_slopes=alibi_slopes)
-    out, lse, _ = torch.ops.attnc.flash_attn_varlen(
-        q, k, v, cu_seqlens_q, cu_seqlens_k, _length(max_seqlen_q), _length(max_seqlen_k), seqused_q, seqused_k,
-        block_table, *_options(alibi_slopes, dropout_p, softmax_scale, causal, window_size, softcap, deterministic))
-    return _result(out, lse, return_attn_probs)
+    share, sizes = share_of(dropout_p), (cu_seqlens_q.shape[0] - 1, _length(max_seqlen_q), _length(max_seqlen_k))
+    state = rng_state_of(rng_state, share, q, sizes[0], q.shape[1])
+    out, lse = torch.ops.attnc.flash_attn_varlen(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, *sizes[1:], seqused_q, seqused_k, block_table, *_options(
+            alibi_slopes, share, state, softmax_scale, causal, window_size, softcap, deterministic))
+    return _result(out, lse, return_attn_probs, state, share, sizes)
 
 
 def _traced_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None, cache_seqlens=None,

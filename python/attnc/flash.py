@@ -12,13 +12,13 @@ The functions may be called from many threads; each thread keeps its own prepare
 from . import arrays
 from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of,
                          splits_of, truth, whole, window_of)
-from ._dropout import share_of, state_of
+from ._dropout import probs_wanted, share_of, state_of, with_mask
 from ._flash import (Options, attend, direct, direct_packed, dropped, keep_direct, prepared, result_of,
                      set_context, usable)
 from ._ops import append, merged, rotate
 from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rotary_of,
                          vector)
-from .peers import by_operator, needs_operator, operator, refuse
+from .peers import by_operator, needs_operator, operator
 from .peers import missing as __getattr__  # noqa: F401
 
 
@@ -52,9 +52,8 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     if result is not None:
         return result
     if needs_operator(q, k, v, alibi_slopes):
-        refuse(rng_state=rng_state, dropout_p=dropout_p)
         return by_operator("flash_attn_func", q, k, v, dropout_p, softmax_scale, causal, window_size, softcap,
-                             alibi_slopes, deterministic, return_attn_probs)
+                           alibi_slopes, deterministic, return_attn_probs, rng_state=rng_state)
     ops = ops_of(q, k, v)
     check_shapes(q, k, v)
     head_dim = q.shape[-1]
@@ -62,12 +61,12 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     slopes, alibi = slopes_of(ops, alibi_slopes, q.shape[0], q.shape[2])
     options = Options(scale_of(softmax_scale, head_dim), causal,
                       window_of(window_size, causal, q.shape[1], k.shape[1]),
-                      softcap_of(softcap), alibi, truth("return_attn_probs", return_attn_probs), dropout=dropout)
+                      softcap_of(softcap), alibi, probs_wanted(return_attn_probs), dropout=dropout)
     dtype_of(ops, q, k, v)
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
     state = state_of(ops, rng_state, q, q.shape[0], q.shape[2]) if dropout else None
     out, lse = attend(ops, q, k, v, options, slopes=slopes, rng_state=state)
-    mask = dropped(ops, q, options, state, q.shape[0], q.shape[1], k.shape[1]) if dropout and return_attn_probs else None
+    mask = dropped(ops, q, options, state, q.shape[0], q.shape[1], k.shape[1]) if dropout and with_mask(return_attn_probs) else None
     if key and all(x is y for x, y in zip(given, (q, k, v))):
         keep_direct(key, ops, prepared(ops, q, k, v, options, out))
     return result_of(ops, out, lse, head_dim, return_attn_probs, mask)
@@ -124,11 +123,10 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
         if result is not None:
             return result
     if needs_operator(q, k, v, alibi_slopes):
-        refuse(rng_state=rng_state, dropout_p=dropout_p)
         return by_operator("flash_attn_varlen_func", q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
-                             max_seqlen_k, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes,
-                             deterministic, return_attn_probs, block_table, seqused_q=seqused_q,
-                             seqused_k=seqused_k)
+                           max_seqlen_k, dropout_p, softmax_scale, causal, window_size, softcap, alibi_slopes,
+                           deterministic, return_attn_probs, block_table, seqused_q=seqused_q,
+                           seqused_k=seqused_k, rng_state=rng_state)
     ops = ops_of(q, k, v)
     paged = block_table is not None
     if len(q.shape) != 3 or not len(k.shape) == len(v.shape) == (4 if paged else 3):
@@ -146,12 +144,12 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     slopes, alibi = slopes_of(ops, alibi_slopes, sequences.b, q.shape[1])
     options = Options(scale_of(softmax_scale, head_dim), causal,
                       window_of(window_size, causal, *longest), softcap_of(softcap), alibi,
-                      truth("return_attn_probs", return_attn_probs), sequences.lengths(), paged, dropout=dropout)
+                      probs_wanted(return_attn_probs), sequences.lengths(), paged, dropout=dropout)
     dtype_of(ops, q, k, v)
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
     state = state_of(ops, rng_state, q, sequences.b, q.shape[1]) if dropout else None
     out, lse = attend(ops, q, k, v, options, slopes, sequences, rng_state=state)
-    mask = dropped(ops, q, options, state, sequences.b, *longest) if dropout and return_attn_probs else None
+    mask = dropped(ops, q, options, state, sequences.b, *longest) if dropout and with_mask(return_attn_probs) else None
     if short[0] and all(x is y for x, y in zip(given, (q, k, v))):
         keep_packed(short[0], ops, prepared(ops, q, k, v, options, out, sequences), sequences, lengths)
     return result_of(ops, out, lse, head_dim, return_attn_probs, mask)

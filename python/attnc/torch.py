@@ -7,6 +7,7 @@ with the names, the order and the defaults of torch's own; tensors are [batch, h
 import torch
 
 from . import _operators, flex
+from ._dropout import share_of
 from ._general import attend
 from .peers import refuse
 
@@ -77,7 +78,6 @@ def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top
     at the last query and last key.  sinks: (h,), one more logit of each row.  out is a view of [b, sq, h, d] that
     is contiguous; lse fp32 (b, h, sq), -inf for a row without keys.
     """
-    refuse(dropout_p=dropout_p)
     if not query.dim() == key.dim() == value.dim() == 4:
         raise ValueError("query, key and value must have 4 axes: batch, heads, seqlen, head_dim")
     b, h, sq, _ = query.shape
@@ -98,6 +98,10 @@ def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top
     if sinks is not None:
         tensors["sink"] = sinks
         fields["sink"] = {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(sinks.dtype, "fp32")
+    dropout = share_of(dropout_p)
+    if dropout:
+        fields["dropout"], numbers["dropout_p"] = True, dropout
+        tensors["rng_state"] = _operators.rng_state_of(None, dropout, query, b, h)
     out, lse = attend(fields, *(x.transpose(1, 2) for x in (query, key, value)), tensors, numbers)
     return out.transpose(1, 2), lse
 

@@ -90,6 +90,25 @@ class Gradients(common.Case):
         self.judge(lambda x: (attnc.flash_attn_qkvpacked_func(x, causal=True), None),
                    lambda x: plain(*x.unbind(2), causal(19, 19)), (qkv,))
 
+    def test_dropout(self):
+        """With the same mask; a second call, and one of torch's function, draw another."""
+        x, state = leaves(*[(1, 40, 2, 32)] * 3), torch.tensor([123, 8])
+        with torch.no_grad():
+            keep = attnc.flash_attn_func(*x, 0.3, return_attn_probs=True, rng_state=state)[2][:, :, :40, :40] > 0
+
+        def wanted(q, k, v):
+            q, k, v = (y.transpose(1, 2) for y in (q, k, v))
+            p = torch.softmax(((q @ k.mT) * 32 ** -0.5).masked_fill(~causal(40, 40), -torch.inf), -1)
+            return ((p * keep / 0.7) @ v).transpose(1, 2), None
+
+        self.judge(lambda *x: (attnc.flash_attn_func(*x, 0.3, causal=True, rng_state=state), None), wanted, x)
+        torch.manual_seed(1)
+        a, b = (attnc.flash_attn_func(*x, 0.3) for _ in range(2))
+        self.assertFalse(torch.equal(a, b))
+        torch.manual_seed(1)
+        out = attnc.torch.scaled_dot_product_attention(*(y.transpose(1, 2) for y in x), dropout_p=0.3)
+        self.assertTrue(torch.equal(out.transpose(1, 2), a))
+
     def test_torchs(self):
         x = leaves((2, 4, 19, 32), (2, 2, 30, 32), (2, 2, 30, 32))
         mask, turned = torch.rand(2, 1, 19, 30) < 0.7, lambda x: [y.transpose(1, 2) for y in x]
@@ -128,13 +147,12 @@ class Gradients(common.Case):
         self.assertTrue(torch.equal(q.grad, 2 * first))
 
     def test_saved(self):
-        """q, k, v, out, the LSE and the state of random numbers, as they are: no copy."""
+        """q, k, v, out, the LSE and, of dropout, the state of random numbers, as they are: no copy."""
         q, k, v = leaves(*[(1, 16, 2, 32)] * 3)
-        saved = []
+        saved, state = [], torch.tensor([5, 6])
         with torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x):
-            out, lse, _ = attnc.flash_attn_func(q, k, v, return_attn_probs=True)
-        self.assertEqual([x.data_ptr() for x in saved[:5]], [x.data_ptr() for x in (q, k, v, out, lse)])
-        self.assertEqual([(x.dtype, x.numel()) for x in saved[5:]], [(torch.int64, 0)])
+            out, lse, _ = attnc.flash_attn_func(q, k, v, 0.2, return_attn_probs=True, rng_state=state)
+        self.assertEqual([x.data_ptr() for x in saved], [x.data_ptr() for x in (q, k, v, out, lse, state)])
 
     def test_written_between(self):
         q, k, v = leaves(*[(1, 16, 2, 32)] * 3)
@@ -159,16 +177,18 @@ class Gradients(common.Case):
         q, k, v = leaves(*[(1, 16, 2, 32)] * 3)
 
         def f(q, k, v):
-            return (attnc.flash_attn_func(q * 2, k, v, causal=True) * v).sum()
+            return (attnc.flash_attn_func(q * 2, k, v, 0.1, causal=True) * v).sum()
 
+        torch.manual_seed(4)
         wanted = torch.autograd.grad(f(q, k, v), (q, k, v))
+        torch.manual_seed(4)
         got = torch.autograd.grad(torch.compile(f, backend="aot_eager", fullgraph=True)(q, k, v), (q, k, v))
         for a, b in zip(got, wanted):
             self.assertTrue(torch.equal(a, b))
 
     def test_operators(self):
         q, k, v = leaves((1, 16, 2, 32), (1, 20, 2, 32), (1, 20, 2, 32))
-        opcheck(torch.ops.attnc.flash_attn.default, (q, k, v, None, 0.0, None, True, -1, -1, 0.0, False))
+        opcheck(torch.ops.attnc.flash_attn.default, (q, k, v, None, 0.0, None, None, True, -1, -1, 0.0, False))
         text = "attnc: 1\nname: t\ndtype: fp16\n"
         opcheck(torch.ops.attnc.attention.default, (text, q, k, v, "", [], "softmax_scale", [0.2], 0, 0))
 

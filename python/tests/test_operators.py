@@ -48,13 +48,13 @@ class Operators(common.Case):
         opcheck(operator, args, test_utils=CHECKS)
 
     def test_dense(self):
-        options = (0.0, 0.125, True, -1, -1, 0.0, False)
+        options = (0.0, None, 0.125, True, -1, -1, 0.0, False)
         self.check(ATTNC.flash_attn.default, *dense(), None, *options)
-        self.check(ATTNC.flash_attn.default, *dense(d=20), torch.ones(4), 0.0, None, False, 5, 3, 30.0, True)
+        self.check(ATTNC.flash_attn.default, *dense(d=20), torch.ones(4), 0.0, None, None, False, 5, 3, 30.0, True)
 
     def test_packed(self):
-        self.check(ATTNC.flash_attn_varlen.default, *packed(), None, None, None, None, 0.0, None, True, -1, -1, 0.0,
-                   False)
+        self.check(ATTNC.flash_attn_varlen.default, *packed(), None, None, None, None, 0.0, None, None, True, -1, -1,
+                   0.0, False)
 
     def test_caches(self):
         q, k, v, lengths, table, new, new_v = pages()

@@ -20,8 +20,10 @@ class TorchDropout(unittest.TestCase):
         once = attnc.flash_attn_func(q, k, v, 0.3, rng_state=state)
         self.assertTrue(torch.equal(attnc.flash_attn_func(q, k, v, 0.3, rng_state=state), once))
         self.assertFalse(torch.equal(once, out))
-        with self.assertRaisesRegex(NotImplementedError, "dropout_p"):
-            attnc.flash_attn_func(q.clone().requires_grad_(), k, v, 0.3)
+        torch.manual_seed(5)
+        again = attnc.flash_attn_func(q.clone().requires_grad_(), k, v, 0.3, return_attn_probs=True)
+        for a, b in zip(again, (out, lse, mask)):
+            self.assertTrue(torch.equal(a, b))
 
 
 if __name__ == "__main__":

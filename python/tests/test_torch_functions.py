@@ -92,7 +92,7 @@ class Functions(common.Case):
 
     def test_refusals(self):
         call = ours.scaled_dot_product_attention
-        self.raises(NotImplementedError, "dropout_p", call, self.q, self.k, self.v, None, 0.5, enable_gqa=True)
+        self.raises(ValueError, "dropout_p", call, self.q, self.k, self.v, None, 1.5, enable_gqa=True)
         self.raises(ValueError, "enable_gqa", call, self.q, self.k, self.v)
         self.raises(ValueError, "broadcast", call, self.q, self.q, self.q, torch.ones(3, 5, dtype=torch.bool))
         self.raises(TypeError, "float64", call, *[self.q.double()] * 3)
