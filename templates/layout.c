@@ -8,6 +8,12 @@ layout_rows(const Spec *p, int slot, int rows, int cols)
 }
 
 RingArgs
+layout_column(const char *name, int rows)
+{
+  return (RingArgs){.name = name, .ty = DT_F32, .rows = rows, .cols = 1};
+}
+
+RingArgs
 layout_table(const Spec *p, const Expr *load, int rows, int cols)
 {
   const SpecTable *x = &p->tables.at[load->i];

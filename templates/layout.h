@@ -6,9 +6,20 @@
 #include "compiler/template.h"
 
 /* Boxes of the forward's tensors, of the weights P and of a table that has a tile for each
- * of scores, and room to exchange (t_exchange).
- */
-enum { PART_Q, PART_K, PART_V, PART_P, PART_TABLE, PART_EXCHANGE, LAYOUT_PARTS };
+ * of scores, and room to exchange (t_exchange); of the backward's dO, and columns of the
+ * statistics of rows. */
+enum {
+  PART_Q,
+  PART_K,
+  PART_V,
+  PART_P,
+  PART_TABLE,
+  PART_EXCHANGE,
+  PART_DO,
+  PART_LSE,
+  PART_DELTA,
+  LAYOUT_PARTS
+};
 
 typedef struct SmemLayout {
   /* A part of no rows is not of this schedule, one of no stages is in no ring. */
@@ -17,6 +28,7 @@ typedef struct SmemLayout {
 
 /* Rows of one of the call's tensors, as many columns wide as `like` has. */
 RingArgs layout_rows(const Spec *, int slot, int rows, int cols);
+RingArgs layout_column(const char *name, int rows); /* one fp32 a row */
 /* A tile of the table that a load of the score_mod reads (spec_score_tile). */
 RingArgs layout_table(const Spec *, const Expr *load, int rows, int cols);
 /* Room for warps that share rows, of weights of rows x cols. */

@@ -21,6 +21,10 @@ TARGETS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120")
 HOW = {
     ("ref_bwd", ""): TARGETS,
     ("ref_bwd", "block_m=4,num_warps=4"): TARGETS,
+    ("bwd_mma", ""): TARGETS,
+    ("bwd_mma", "passes=2,num_stages=2,block_m=32,block_n=64,num_warps=4"): TARGETS[1:],
+    ("bwd_mma", "passes=3,num_stages=1,block_m=16,dq_stages=1"): TARGETS,
+    ("bwd_mma", "passes=3,num_stages=2,block_m=32,dq_stages=2,dq_block_n=16"): TARGETS[1:],
 }
 LENGTHS = ("", "cu_seqlens_q cu_seqlens_k", "cu_seqlens_q", "cu_seqlens_k", "seqused_q seqused_k", "seqused_k",
            "cu_seqlens_q cu_seqlens_k seqused_k", "leftpad_k", "seqused_k leftpad_k", "cu_seqlens_k leftpad_k")
@@ -50,8 +54,26 @@ FACTORS = {
 }
 
 
+def wide(case):
+    """Columns of dk and dv together, and of the wider one."""
+    dims = [int(x) for x in case["dims"].replace("head_dim_v:", "").replace("head_dim:", "").split()]
+    return 2 * dims[0] if len(dims) == 1 else sum(dims), max(dims)
+
+
+def has_registers(case):
+    """Of bwd_mma: what a warp keeps of gradients, expressions and copies on their way."""
+    both, widest = wide(case)
+    if case["target"] == "sm_75" and widest > 128:
+        return False
+    if widest == 256 and (case["score"] or case["dropout"] or "mod" in case["mask"]):
+        return False
+    return both <= 192 or "passes=2" not in case["how"][1]
+
+
 def possible(case):
     if case["target"] not in HOW[case["how"]]:
+        return False
+    if case["how"][0] == "bwd_mma" and not has_registers(case):
         return False
     if case["how"][0] != "ref_bwd" and case["dtype"] not in ("fp16", "bf16"):
         return False

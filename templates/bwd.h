@@ -1,0 +1,52 @@
+/* bwd.h: what fast templates of op bwd have in common: the statistics of rows that a first
+ * entry makes, and the steps from scores to what is multiplied again.
+ *
+ * With P = 2^(score · log2 e − LSE · log2 e) and D = Σ dO ∘ O − dLSE: dV = Pᵀ dO,
+ * dS = P ∘ (dO Vᵀ − D), dQ = scale · dS K, dK = scale · dSᵀ Q (Dao, FlashAttention-2, 2023,
+ * algorithm 2); with dropout P of dV, and dO Vᵀ, are 0 where dropped, else times 1 / (1 −
+ * p).  Where rows are keys (At.turned) LSE and D are values of columns. */
+#ifndef ATTNC_TEMPLATES_BWD_H
+#define ATTNC_TEMPLATES_BWD_H
+
+#include "compiler/template.h"
+#include "compiler/tile/walk.h"
+#include "templates/sequence.h"
+
+/* Of each row of queries, fp32, in workspace: its LSE in log2, so high where it sees no key
+ * that no weight is left; D. */
+typedef struct BwdRows {
+  const WorkRegion *lse, *delta;
+} BwdRows;
+
+/* Declares them, and opens the entry "delta" that computes them: a row a warp. */
+BwdRows bwd_rows(Build *, const Call *);
+
+/* A block of keys: batch, key head, first key.  T_WORK (t, is) stands around what is done
+ * of it. */
+typedef struct KeyBlock {
+  Idx b, hk, k0, is;
+  Seq seq;
+} KeyBlock;
+KeyBlock bwd_keys_of_cta(Tb *, const Call *, int bn); /* declares the grid */
+
+/* Weights of a tile, as they are multiplied with V but for the factor of those that are
+ * kept, in 16 bits; and in fp32 what dS is made of, times the slope of scores that the spec
+ * changes. */
+typedef struct BwdWeights {
+  Tile p, steep;
+} BwdWeights;
+
+/* Of scores of which `mask` hides some; rows or columns of LSEs; which are dropped (NULL:
+ * none). */
+BwdWeights bwd_weights(Tb *, const Call *, const Mask *, Tile x, At, TileIter, Tile lse,
+                       Tile drop);
+/* dS of `steep` and dO Vᵀ: of what is hidden 0, be it NaN. */
+Tile bwd_slopes(Tb *, Tile steep, Tile dp, Tile delta, TileIter, Tile drop);
+/* Times softmax_scale. */
+Tile bwd_scaled(Tb *, Tile);
+Tile bwd_kept(Tb *, const Call *, Tile); /* times the factor of weights that are kept */
+
+/* Rules that templates share. */
+bool bwd_takes(const Spec *, Why *);
+
+#endif
