@@ -157,8 +157,9 @@ bool
 size_is_had(const CallTensor *t, int n, SizeId id)
 {
   bool had = id <= SIZE_SK || size_is_choice(id);
-  for (int i = 0; i < n && !had; i++)
-    had = tensor_has(&t[i], id);
+  for (int i = 0; i < n && !had; i++) /* of pages sp is what counts of them */
+    had = tensor_has(&t[i], id) ||
+          (id == SIZE_SP && tensor_has(&t[i], SIZE_MAX_PREFIX_PAGES));
   return had;
 }
 
@@ -173,10 +174,31 @@ sizes_check_had(const attnc_sizes *s, const CallTensor *t, int n, attnc_error *e
   return ATTNC_OK;
 }
 
+/* The queries of all sequences are rows of one. */
+static attnc_status
+check_prefix(const attnc_sizes *s, const CallTensor *t, int n, attnc_error *e)
+{
+  RuleFault f;
+  bool paged = size_is_had(t, n, SIZE_MAX_PREFIX_PAGES);
+  if (paged && !rule_pages(s->sp, s->page_size, s->max_prefix_pages, &f))
+    return err_set(e, ATTNC_ERR_SHAPE,
+                   "sp is %lld, more than the %lld rows of max_prefix_pages, %lld, of "
+                   "page_size, %lld",
+                   (long long)s->sp, (long long)(s->max_prefix_pages * s->page_size),
+                   (long long)s->max_prefix_pages, (long long)s->page_size);
+  if (rule_prefix(s->b, size_is_had(t, n, SIZE_TOTAL_Q) ? 0 : s->sq, &f))
+    return ATTNC_OK;
+  return err_set(e, ATTNC_ERR_SHAPE,
+                 "b is %lld and sq %lld: more than the 2^30 queries that share a prefix",
+                 (long long)s->b, (long long)s->sq);
+}
+
 attnc_status
 sizes_check_pages(const attnc_sizes *s, const CallTensor *t, int n, attnc_error *e)
 {
   RuleFault f;
+  if (size_is_had(t, n, SIZE_SP))
+    TRY(check_prefix(s, t, n, e));
   if (!size_is_had(t, n, SIZE_MAX_PAGES) ||
       rule_pages(s->sk, s->page_size, s->max_pages, &f))
     return ATTNC_OK;

@@ -19,7 +19,7 @@ enum {
   CALL_SCALARS = 32,       /* numbers of a call, likewise */
   CALL_STRIDES = 5,        /* of a tensor */
   CALL_STEPS = 8,          /* launches and memsets of a kernel */
-  CALL_REGIONS = 16,       /* of workspace */
+  CALL_REGIONS = 24,       /* of workspace */
   CALL_ALIGN = 16,         /* bytes, of what is read in pieces of so many */
   CALL_REGION_ALIGN = 256, /* bytes, of a region from the start of the workspace */
 };

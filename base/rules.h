@@ -21,6 +21,7 @@ typedef enum RuleBroken {
   RULE_SIZE_CONSTANT, /* a constant of the kernel is another */
   RULE_PAGE_SIZE,     /* a page without rows */
   RULE_PAGES,         /* more keys than a sequence's pages have */
+  RULE_PREFIX,        /* more queries than may share a prefix */
   RULE_SCALAR,        /* none that a kernel can multiply by */
   RULE_SCALAR_FINITE, /* not finite as fp32 */
   RULE_NULL,
@@ -129,6 +130,16 @@ rule_pages(int64_t sk, int64_t page_size, int64_t max_pages, RuleFault *f)
     return rule_broken(f, RULE_PAGE_SIZE, 0, 0);
   if (sk / page_size + (sk % page_size != 0) > max_pages)
     return rule_broken(f, RULE_PAGES, 0, 0);
+  return 1;
+}
+
+/* Of a call whose sequences share a prefix: so many batches of so many queries each are
+ * rows of one. */
+static inline int
+rule_prefix(int64_t b, int64_t sq, RuleFault *f)
+{
+  if (sq > 0 && b > (INT64_C(1) << 30) / sq)
+    return rule_broken(f, RULE_PREFIX, 0, 0);
   return 1;
 }
 

@@ -114,6 +114,9 @@ typedef struct Asked {
   attnc_sizes sizes;
   attnc_tensor tensors[CALL_SLOTS];
 } Asked;
+/* What kernels of --op are called: of the forward pass as the spec is, of others NAME.OP.
+ */
+const char *cli_kernel_name(const Cli *, const LoadedSpec *, char dot);
 /* For these sizes, packed strides of the spec's layout. */
 void cli_problem(const LoadedSpec *, const attnc_sizes *, Asked *);
 /* Of a problem as --seqlens says. */

@@ -173,16 +173,6 @@ report_unread(Compile *k, const char *path, const attnc_error *e)
   cli_warn(k->c, "%s", e->message);
 }
 
-/* What kernels of the op are called: the forward pass as the spec is. */
-static const char *
-kernel_name(const Compile *k, const LoadedSpec *s, char dot)
-{
-  int op = s->info.call.op;
-  return op == ATTNC_OP_FWD
-             ? s->info.name
-             : arena_printf(k->c->arena, "%s%c%s", s->info.name, dot, op_words[op]);
-}
-
 static attnc_status
 compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_file,
                attnc_error *e)
@@ -197,7 +187,8 @@ compile_target(Compile *k, const LoadedSpec *s, const char *target, EmitC *c_fil
   }
   TRY(attnc_compile_with(s->spec, &asked.problem, target, k->pinned ? &k->want : NULL,
                          &k->options, &kernel, e));
-  const char *base = arena_printf(k->c->arena, "%s.%s", kernel_name(k, s, '.'), target);
+  const char *base =
+      arena_printf(k->c->arena, "%s.%s", cli_kernel_name(k->c, s, '.'), target);
   KernelFiles f;
   attnc_status st = kernel_files(kernel, target, k->emit[EMIT_CUBIN], k->c->arena, &f, e);
   if (st == ATTNC_OK)
@@ -247,7 +238,7 @@ compile_spec(Compile *k, const char *path)
     return;
   }
   EmitC c_file;
-  emit_c_start(&c_file, k->c->arena, kernel_name(k, &s, '_'));
+  emit_c_start(&c_file, k->c->arena, cli_kernel_name(k->c, &s, '_'));
   for (int i = 0; k->targets[i]; i++) {
     st = compile_target(k, &s, k->targets[i], &c_file, &e);
     if (st != ATTNC_OK)
@@ -255,7 +246,7 @@ compile_spec(Compile *k, const char *path)
     tally_add(&k->tally, err_exit_code(st));
   }
   if (k->emit[EMIT_C] && c_file.n > 0 &&
-      (st = write_c(k, &c_file, kernel_name(k, &s, '_'), &e)) != ATTNC_OK) {
+      (st = write_c(k, &c_file, cli_kernel_name(k->c, &s, '_'), &e)) != ATTNC_OK) {
     report(k, &s, "c", NULL, &e);
     tally_add(&k->tally, err_exit_code(st));
   }

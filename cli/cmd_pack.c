@@ -136,7 +136,8 @@ pack_kernel(Pack *p, const LoadedSpec *s, const char *target, attnc_error *e)
   attnc_schedule want = {.size = sizeof want};
   KernelFiles f;
   attnc_sizes z;
-  Asked asked = {.problem.size = sizeof asked.problem}; /* open: a default is assumed */
+  Asked asked = {.problem = {.size = sizeof asked.problem, /* open: a default is assumed */
+                             .op = s->info.call.op}};
   if (options_has(&p->c->opt, OPT_SHAPE)) {
     TRY(cli_sizes(p->c, s, &z, e));
     cli_problem(s, &z, &asked);
@@ -145,7 +146,7 @@ pack_kernel(Pack *p, const LoadedSpec *s, const char *target, attnc_error *e)
     TRY(tuned(p, s, &asked, target, &want, e));
   TRY(attnc_compile_with(s->spec, &asked.problem, target, p->device ? &want : NULL, NULL,
                          &kernel, e));
-  const char *base = arena_printf(a, "%s.%s", s->info.name, target);
+  const char *base = arena_printf(a, "%s.%s", cli_kernel_name(p->c, s, '.'), target);
   attnc_status st = kernel_files(kernel, target, p->cubin, a, &f, e);
   if (st == ATTNC_OK) {
     add(p, arena_printf(a, "%s.json", base), f.json, f.json_n);
@@ -165,7 +166,8 @@ pack_spec(Pack *p, const char *path, attnc_error *e)
   LoadedSpec s;
   attnc_status st = cli_load(p->c, path, &s, NULL, e);
   for (int i = 0; st == ATTNC_OK && p->targets[i]; i++) {
-    if (has(p, arena_printf(p->c->arena, "%s.%s.json", s.info.name, p->targets[i])))
+    if (has(p, arena_printf(p->c->arena, "%s.%s.json", cli_kernel_name(p->c, &s, '.'),
+                            p->targets[i])))
       st = err_set(e, ATTNC_ERR_USAGE, "%.300s: another spec before this is named %s", path,
                    s.info.name);
     else

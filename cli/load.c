@@ -280,6 +280,15 @@ cli_sizes_of(const Cli *c, const LoadedSpec *s, const char *shape, attnc_sizes *
              : ATTNC_OK;
 }
 
+const char *
+cli_kernel_name(const Cli *c, const LoadedSpec *s, char dot)
+{
+  int op = s->info.call.op;
+  return op == ATTNC_OP_FWD
+             ? s->info.name
+             : arena_printf(c->arena, "%s%c%s", s->info.name, dot, op_words[op]);
+}
+
 void
 cli_problem(const LoadedSpec *s, const attnc_sizes *z, Asked *a)
 {

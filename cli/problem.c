@@ -18,6 +18,7 @@ typedef enum Word {
   W_PARTS,
   W_SPLITS,
   W_ITEMS,
+  W_SP,
   W_COUNT
 } Word;
 
@@ -39,6 +40,7 @@ static const struct {
     [W_PARTS] = {"parts", 0, 0},
     [W_SPLITS] = {"num_splits", 0, 1},
     [W_ITEMS] = {"max_items", 0, 1},
+    [W_SP] = {"sp", 0, 0},
 };
 
 static bool
@@ -105,6 +107,9 @@ store(Problem *p, Word w, const int64_t v[2])
     break;
   case W_ITEMS:
     p->sizes.max_items = v[0];
+    break;
+  case W_SP:
+    p->sizes.sp = v[0];
     break;
   case W_WINDOW:
     p->has_window = true;
@@ -194,11 +199,20 @@ problem_print(const attnc_sizes *z, Str *s)
   const struct {
     const char *name;
     int64_t n;
-  } more[] = {
-      {"total_q", z->total_q}, {"total_k", z->total_k},       {"bc", z->bc},
-      {"pages", z->pages},     {"page_size", z->page_size},   {"max_pages", z->max_pages},
-      {"s_new", z->s_new},     {"total_new", z->total_new},   {"rotary_len", z->rotary_len},
-      {"parts", z->parts},     {"num_splits", z->num_splits}, {"max_items", z->max_items}};
+  } more[] = {{"total_q", z->total_q},
+              {"total_k", z->total_k},
+              {"bc", z->bc},
+              {"pages", z->pages},
+              {"page_size", z->page_size},
+              {"max_pages", z->max_pages},
+              {"s_new", z->s_new},
+              {"total_new", z->total_new},
+              {"rotary_len", z->rotary_len},
+              {"parts", z->parts},
+              {"num_splits", z->num_splits},
+              {"max_items", z->max_items},
+              {"sp", z->sp},
+              {"max_prefix_pages", z->max_prefix_pages}};
   for (size_t i = 0; i < sizeof more / sizeof *more; i++)
     if (more[i].n)
       str_printf(s, " %s%lld", more[i].name, (long long)more[i].n);

@@ -110,6 +110,8 @@ tensors_file_sizes(const SpecInfo *s, const StFile *f, attnc_sizes *z, attnc_err
   take_longest(t[ATTNC_CU_SEQLENS_K], &z->sk);
   if (known[SIZE_MAX_PAGES])
     z->sk = z->max_pages * z->page_size;
+  if (known[SIZE_MAX_PREFIX_PAGES])
+    z->sp = z->max_prefix_pages * z->page_size;
   for (int i = 0; i < s->call.n_slots; i++)
     if (t[i]) {
       HostTensor want = tensor_shaped(&s->call.at[i], z);

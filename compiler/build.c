@@ -202,7 +202,14 @@ call_of(Tb *t, const BuildArgs *a, const Call *host)
 Idx
 call_size(const Call *c, SizeId size)
 {
-  return tile_size(c->tb, size);
+  return c->set >> size & 1u ? c->size[size] : tile_size(c->tb, size);
+}
+
+void
+call_set_size(Call *c, SizeId size, Idx x)
+{
+  c->set |= 1u << size;
+  c->size[size] = x;
 }
 
 Idx
@@ -248,10 +255,41 @@ build_new(const BuildArgs *a)
   return b;
 }
 
+static void
+change(Tb *t, Call *c, const OtherCall *other)
+{
+  if (!other || !other->change)
+    return;
+  change(t, c, other->inside);
+  other->change(t, c, other->user);
+}
+
+const OtherCall *
+b_call_now(const Build *b)
+{
+  return &b->other;
+}
+
+const Call *
+b_other_call(Build *b, const OtherCall *other)
+{
+  b->other = *other;
+  b->other_host = b->call;
+  if (other->change) {
+    Call *c = call_of(b->host, &b->args, NULL);
+    change(b->host, c, other);
+    b->other_host = c;
+  }
+  return b->other_host;
+}
+
 static const char *
 symbol(const Build *b, const char *name)
 {
   const BuildArgs *a = &b->args;
+  const char *call = b->other.change ? b->other.name : NULL;
+  if (call)
+    name = arena_printf(a->arena, "%s_%s", call, name);
   return name ? arena_printf(a->arena, "attnc_%s_%s_%s", a->name, name, a->target->name)
               : arena_printf(a->arena, "attnc_%s_%s", a->name, a->target->name);
 }
@@ -260,7 +298,7 @@ Tb *
 b_entry_begin(Build *b, const char *name, const EntryArgs *e)
 {
   const BuildArgs *a = &b->args;
-  if (!name && b->kernel.entries.n) /* steps stand before it */
+  if (!name && (b->kernel.entries.n || b->other.change)) /* it is not alone */
     name = "forward";
   Tb *t = tile_new(a->arena, a->fail, a->err, a->target, e->warps);
   t->build = b;
@@ -303,9 +341,11 @@ const Call *
 t_call(Tb *t)
 {
   if (!t->call) {
-    Call *c = call_of(t, &t->build->args, t->build->call);
-    if (t->build->turned)
-      c->q = c->at[ATTNC_Q] = t_region(t, t->build->turned);
+    Build *b = t->build;
+    Call *c = call_of(t, &b->args, b->other.change ? b->other_host : b->call);
+    if (b->turned)
+      c->q = c->at[ATTNC_Q] = t_region(t, b->turned);
+    change(t, c, &b->other);
     t->call = c;
   }
   return t->call;

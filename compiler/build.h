@@ -20,6 +20,10 @@
 
 typedef struct Build Build; /* the builder of one kernel */
 
+/* Sequences of a call by how many queries they have: all, those of `few` at most, those of
+ * more. */
+typedef enum QueryClass { QUERIES_ALL, QUERIES_FEW, QUERIES_MANY } QueryClass;
+
 /* What a call is given, in the expressions of the host or of one entry. */
 typedef struct Call {
   const struct Call *host; /* the same call in expressions of the host; itself there */
@@ -38,8 +42,14 @@ typedef struct Call {
   Mask end;  /* of tiles that are seen whole */
   Mods mods; /* what mask and scores read */
   Idx h, hk, sq, sk;
+  QueryClass queries;   /* whose queries count: sequences of others have none … */
+  int few;              /* … by this number */
+  unsigned set;         /* bits 1u << SizeId: sizes that call_set_size gave, … */
+  Idx size[SIZE_COUNT]; /* … which are these */
 } Call;
 Idx call_size(const Call *, SizeId); /* any other size */
+/* From now on `size` of this call is x. */
+void call_set_size(Call *, SizeId, Idx x);
 
 typedef struct EntryArgs {
   int warps; /* of a block */
@@ -108,6 +118,20 @@ const WorkRegion *b_region_(Build *, const RegionArgs *);
 /* What entries that are opened from now on have for q: rows of each batch and head, or of
  * each head where they are packed. */
 void b_turned(Build *, const WorkRegion *);
+/* Entries that are opened from now on compute another call than the caller's: what `change`
+ * makes of it, in the host's expressions and in each entry's.  Their names begin with
+ * `name` unless it is NULL.  Returns the host's call.  A change of NULL: the caller's
+ * again.
+ */
+typedef void CallChange(Tb *, Call *, const void *user);
+typedef struct OtherCall {
+  const char *name;
+  CallChange *change;
+  const void *user;
+  const struct OtherCall *inside; /* of this other call; NULL: of the caller's */
+} OtherCall;
+const Call *b_other_call(Build *, const OtherCall *);
+const OtherCall *b_call_now(const Build *);
 /* Fills it, behind the entries that were opened before. */
 void b_memset(Build *, const WorkRegion *, int byte);
 /* The region as a tensor of this entry, for the ordinary loads and stores. */

@@ -102,6 +102,8 @@ struct Build {
   const Call *call;
   Tb *open;                 /* the entry that is being built */
   const WorkRegion *turned; /* q as entries from now on see it; NULL: the caller's */
+  OtherCall other;          /* the call that entries compute; no change: the caller's */
+  const Call *other_host;   /* by the host's expressions */
   bool several;             /* it is one of several */
   Kernel kernel;
 };

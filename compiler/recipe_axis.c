@@ -77,14 +77,24 @@ take_apart(Idx x, const Node *whole, Product *out)
   out->at[out->n++] = x.node;
 }
 
+/* Of a size, or of what is made of sizes, by a constant, rounded up. */
 static void
 ceil_div(Str *s, const Node *n)
 {
   const Node *up = n->a.node;
-  int size = up && up->kind == NODE_ADD && !up->b.node ? size_of(up->a) : -1;
-  if (n->b.node || size < 0 || up->b.k != n->b.k - 1)
-    cannot(n, "of quotients it knows that of a size by a constant, rounded up");
-  str_printf(s, "{\"ceil_div\":[\"%s\",%lld]}", size_names[size], (long long)n->b.k);
+  bool is_sum = up && up->kind == NODE_ADD && !up->b.node;
+  if (n->b.node || !is_sum || n->b.k < 1 || up->b.k != n->b.k - 1)
+    cannot(n, "of quotients it knows those by a constant, rounded up");
+  int size = size_of(up->a);
+  if (size >= 0) {
+    str_printf(s, "{\"ceil_div\":[\"%s\",%lld]}", size_names[size], (long long)n->b.k);
+    return;
+  }
+  str_put(s, "{\"quotient\":[");
+  recipe_axis(s, up->a);
+  str_put(s, ",");
+  recipe_axis(s, n->b);
+  str_put(s, "]}");
 }
 
 /* Of a minimum or a sum of several its members. */

@@ -7,8 +7,6 @@
 
 int sched_n_fields(const Template *);
 const SchedField *sched_field_of(const Template *, int);
-int *sched_at(Sched *, int);                        /* the value of a field */
-int sched_find(const Template *, const char *name); /* -1: it has no such field */
 /* The field of that name, of attnc_schedule or of any template; NULL: there is none. */
 const SchedField *sched_field(const char *name);
 /* All of them: those of attnc_schedule, then the options in the order of the templates. */

@@ -121,6 +121,7 @@ typedef struct SpaceAxis {
   int n, value[AXIS_VALUES][AXIS_FIELDS];
 } SpaceAxis;
 
+struct Ahead;
 typedef struct Template {
   const char *name, *what;
   int op;                    /* that it computes, ATTNC_OP_FWD … */
@@ -146,9 +147,17 @@ typedef struct Template {
   Sched (*initial)(const Case *); /* the default: always legal where applicable */
   /* The kernel for a schedule that `refuse` lets through; the call is the host's. */
   void (*emit)(Build *, const Call *, const Sched *);
+  /* Of it the entries that compute attention of a call, for templates that are made of
+   * others (templates/cascade.h).  NULL: it is no part of any. */
+  void (*attend)(Build *, const Call *, const Sched *, struct Ahead *);
   void (*print)(const Sched *, Str *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;
+
+/* Of its fields (compiler/sched_fields.h) that of a name, -1: it has none; and the value of
+ * one in a schedule.  For templates that are made of others. */
+int sched_find(const Template *, const char *name);
+int *sched_at(Sched *, int field);
 
 /* Of the op in question, whatever else it says. */
 static inline bool

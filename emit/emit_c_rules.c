@@ -41,7 +41,8 @@ emit_c_has_size(const json_t *recipe, SizeId size)
       CallAxis a;
       if (json_is_string(axis) &&
           axis_read(json_string_value(axis), json_string_length(axis), &a) &&
-          a.size == size)
+          (a.size == size ||
+           (size == SIZE_SP && a.size == SIZE_MAX_PREFIX_PAGES))) /* of which sp count */
         return true;
     }
   }
@@ -96,6 +97,10 @@ emit_c_sizes(EmitC *c, const json_t *recipe)
   put_rule(c, "rule_sizes(&sizes, size, &fault)");
   if (emit_c_has_size(recipe, SIZE_MAX_PAGES))
     put_rule(c, "rule_pages(a->sk, a->page_size, a->max_pages, &fault)");
+  if (emit_c_has_size(recipe, SIZE_MAX_PREFIX_PAGES))
+    put_rule(c, "rule_pages(a->sp, a->page_size, a->max_prefix_pages, &fault)");
+  if (emit_c_has_size(recipe, SIZE_SP) && !emit_c_has_size(recipe, SIZE_TOTAL_Q))
+    put_rule(c, "rule_prefix(a->b, a->sq, &fault)");
 }
 
 /* ---- scalars ---- */

@@ -48,7 +48,7 @@ new_of(const CallInfo *call, const attnc_sizes *z, int64_t i)
     x.n = drawn(&r, x.n < z->sk ? x.n : z->sk);
   int64_t room = z->sk > x.n ? z->sk - x.n : 0;
   x.at = i ? drawn(&r, room) : room;
-  x.position = x.at;
+  x.position = z->sp + x.at;
   x.pad = has(call, ATTNC_LEFTPAD_K) ? drawn(&r, x.at < PAD ? x.at : PAD) : 0;
   if (has(call, ATTNC_ROTARY_AT))
     x.position = drawn(&r, z->rotary_len - x.n);
@@ -71,7 +71,7 @@ append_sizes(const CallInfo *call, attnc_sizes *z)
   bool packed = merges && has_axis(&call->at[ATTNC_LSE_PARTS].t, SIZE_TOTAL_Q);
   bool each = adds && !has(call, ATTNC_CU_SEQLENS_K_NEW);
   z->s_new = each ? (z->s_new ? z->s_new : z->sq) : 0;
-  z->rotary_len = has(call, ATTNC_ROTARY_COS) ? z->sk + BEHIND : 0;
+  z->rotary_len = has(call, ATTNC_ROTARY_COS) ? z->sp + z->sk + BEHIND : 0;
   z->parts = merges ? (z->parts ? z->parts : PARTS) : 0;
   z->total_q = packed ? z->b * z->sq : z->total_q;
   z->total_new = 0;

@@ -22,13 +22,15 @@ void
 pages_sizes(const CallInfo *call, attnc_sizes *z)
 {
   if (!pages_are_in(call)) {
-    z->pages = z->page_size = z->max_pages = 0;
+    z->pages = z->page_size = z->max_pages = z->max_prefix_pages = 0;
     return;
   }
   z->page_size = z->page_size ? z->page_size : PAGE_SIZE;
   int64_t most = (z->sk + z->page_size - 1) / z->page_size;
   z->max_pages = most + 1;
-  z->pages = z->b * most + 2;
+  bool shares = has(call, ATTNC_PREFIX_PAGES);
+  z->max_prefix_pages = shares ? (z->sp + z->page_size - 1) / z->page_size + 1 : 0;
+  z->pages = z->b * most + z->max_prefix_pages + 2;
 }
 
 static int64_t
@@ -51,12 +53,19 @@ pages_id(const Tensors *t, int slot, int64_t table_row, int64_t row)
   return entries(t, table, table_row)[row / t->sizes.page_size];
 }
 
+int64_t
+pages_prefix_id(const Tensors *t, int64_t row)
+{
+  return entries(t, ATTNC_PREFIX_PAGES, 0)[row / t->sizes.page_size];
+}
+
 /* What is no page, entry after entry another. */
 static void
 fill_rubbish(Tensors *t, int table)
 {
   const int32_t none[] = {-1, INT32_MAX, (int32_t)t->sizes.pages, INT32_MIN, 0x5a5a5a5a};
-  int64_t n = t->host[table].shape[0] * t->host[table].row;
+  int64_t rows = t->host[table].rank > 1 ? t->host[table].shape[0] : 1;
+  int64_t n = rows * t->host[table].row;
   for (int64_t i = 0; i < n; i++)
     entries(t, table, 0)[i] = none[i % 5];
 }
@@ -91,6 +100,11 @@ fill_table(Tensors *t, int table, uint64_t seed)
     if (shares)
       to[at] = entries(t, table, first.batch)[at];
   }
+  if (!has(&t->call, ATTNC_PREFIX_PAGES))
+    return;
+  fill_rubbish(t, ATTNC_PREFIX_PAGES);
+  for (int64_t i = 0; i * t->sizes.page_size < t->sizes.sp; i++)
+    entries(t, ATTNC_PREFIX_PAGES, 0)[i] = (int32_t)((from + step * used++) % n);
 }
 
 void

@@ -16,4 +16,7 @@ void pages_fill(Tensors *, uint64_t seed);
 /* The page that holds row `row` of a sequence, by the table that k or v has. */
 int64_t pages_id(const Tensors *, int slot, int64_t table_row, int64_t row);
 
+/* The page that has a row of the prefix that all sequences share. */
+int64_t pages_prefix_id(const struct Tensors *, int64_t row);
+
 #endif

@@ -299,6 +299,9 @@ mark_live(const Tensors *t, int slot, int64_t rows, bool *live)
       live[batch * rows + (paged ? row % rows : row)] = true;
     }
   }
+  bool shares = is_of_keys(slot) && has(&t->call, ATTNC_PREFIX_PAGES);
+  for (int64_t row = 0; shares && row < t->sizes.sp; row++)
+    live[pages_prefix_id(t, row) * rows + row % rows] = true;
 }
 
 /* Axes of a tensor of rows: batches (1 where they are packed), heads, rows, and the

@@ -223,7 +223,7 @@ take_slack(Ref *r)
 {
   if (!r->judged || !r->spec->score_mod.n)
     return true;
-  return (r->score_error = ref_room(r->arena, r->n.sk, 1, sizeof(double))) &&
+  return (r->score_error = ref_room(r->arena, r->n.sp + r->n.sk, 1, sizeof(double))) &&
          (r->o_slack = ref_room(r->arena, r->spec->head_dim_v, 1, sizeof(double)));
 }
 
@@ -231,7 +231,7 @@ static bool
 take_memory(Ref *r)
 {
   int d = r->spec->head_dim, dv = r->spec->head_dim_v;
-  int64_t sk = (r->n.sk + KEYS - 1) / KEYS * KEYS;
+  int64_t sk = (r->n.sp + r->n.sk + KEYS - 1) / KEYS * KEYS;
   Arena *a = r->arena = arena_new(0);
   return a && (r->keys = ref_room(a, sk, d, sizeof(float))) &&
          (r->values = ref_room(a, sk, dv, sizeof(float))) &&
@@ -262,9 +262,23 @@ ref_of_query(const Ref *r, int slot, int64_t h, int64_t q, int64_t d)
   return element(r, slot, ref_is_packed(r), r->seq.b, h, r->seq.q_first + q, d);
 }
 
+/* A key of the prefix that all sequences share. */
+static float
+of_prefix(const Ref *r, int slot, int64_t hk, int64_t j, int64_t d)
+{
+  const attnc_tensor *pages = &r->t[ATTNC_PREFIX_PAGES];
+  int64_t rows = r->n.page_size;
+  if (!r->spec->page_table)
+    return element(r, slot == ATTNC_K ? ATTNC_K_PREFIX : ATTNC_V_PREFIX, true, 0, hk, j, d);
+  return element(r, slot, false, ((const int32_t *)pages->data)[j / rows], hk, j % rows, d);
+}
+
 static float
 of_key(const Ref *r, int slot, int64_t hk, int64_t j, int64_t d)
 {
+  if (j < r->n.sp)
+    return of_prefix(r, slot, hk, j, d);
+  j -= r->n.sp;
   int64_t at = r->seq.k_pad + j, rows = r->n.page_size;
   if (r->fresh && at >= ref_keys_before(r, r->seq.b))
     return ref_new_key(r, slot, r->seq.b, hk, at, d);
@@ -342,6 +356,8 @@ ref_in_band(const Ref *r, int64_t q)
   int64_t from = r->band.lo == INT_MIN ? 0 : at + r->band.lo;
   int64_t to = r->band.hi == INT_MAX ? r->seq.sk : at + r->band.hi + 1;
   Range keys = {from < 0 ? 0 : from, to > r->seq.sk ? r->seq.sk : to};
+  if (keys.to < r->n.sp) /* all of the prefix is seen, whose from is 0 */
+    keys.to = r->n.sp;
   return keys.from < keys.to ? keys : (Range){0, 0};
 }
 

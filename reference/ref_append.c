@@ -50,7 +50,7 @@ new_of(const Ref *r, int64_t b)
   x.n = number(r, ATTNC_CU_SEQLENS_K_NEW, b + 1, r->n.s_new) - x.first;
   x.at = number(r, ATTNC_APPEND_AT, b, 0);
   x.kb = number(r, ATTNC_CACHE_BATCH_IDX, b, b);
-  x.position = number(r, ATTNC_ROTARY_AT, b, x.at);
+  x.position = number(r, ATTNC_ROTARY_AT, b, r->n.sp + x.at);
   return x;
 }
 
@@ -230,7 +230,7 @@ query_position(const Ref *r, int64_t q)
   const Spec *s = r->spec;
   int64_t first = r->seq.sk - r->seq.sq + r->seq.k_pad;
   bool alike = !s->causal && s->window[0] < 0 && s->window[1] < 0;
-  first = s->append ? new_of(r, r->seq.b).at : first;
+  first = s->append ? r->n.sp + new_of(r, r->seq.b).at : first;
   return number(r, ATTNC_ROTARY_AT, r->seq.b, first) + (alike ? 0 : q);
 }
 

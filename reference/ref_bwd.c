@@ -30,6 +30,7 @@ ref_take_gradients(Ref *r, attnc_error *err)
   const char *what = s->page_table                               ? "page_table"
                      : spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX) ? "cache_batch_idx"
                      : s->append                                 ? "append"
+                     : s->shared_prefix                          ? "shared_prefix"
                      : s->rope.dim                               ? "rope"
                                                                  : NULL;
   return what ? err_set(err, ATTNC_ERR_UNSUPPORTED, "reference: no gradients with %s", what)

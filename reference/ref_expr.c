@@ -107,7 +107,7 @@ ref_exprs_open(Ref *r)
   if (!asks_keys(s))
     return true;
   RefExprs *x = r->exprs = NEW(a, RefExprs);
-  if (!x || !(x->hidden = ref_room(a, r->n.sk, 1, sizeof(bool))) ||
+  if (!x || !(x->hidden = ref_room(a, r->n.sp + r->n.sk, 1, sizeof(bool))) ||
       !(x->values = ref_room(a, s->graph->nodes.n, 1, sizeof(ExprValue))) ||
       !(x->errors = ref_room(a, s->graph->nodes.n, 1, sizeof(double))) ||
       !(x->slopes = ref_room(a, s->graph->nodes.n, 1, sizeof(double))))

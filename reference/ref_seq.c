@@ -41,7 +41,7 @@ ref_sequence(const Ref *r, int64_t b)
   end = is_given(r, ATTNC_APPEND_AT) && r->spec->append ? ref_keys_with_new(r, b) : end;
   return (RefSeq){.b = b,
                   .sq = number(r, ATTNC_SEQUSED_Q, b, q.n),
-                  .sk = end - pad,
+                  .sk = r->n.sp + end - pad,
                   .q_first = q.first,
                   .k_first = k.first,
                   .k_pad = pad,
@@ -104,10 +104,10 @@ static attnc_status
 check_pages(const Ref *r, int slot, int64_t b, attnc_error *err)
 {
   RefSeq s = ref_sequence(r, b);
-  int64_t rows = r->n.page_size, end = s.k_pad + s.sk;
+  int64_t rows = r->n.page_size, own = s.sk - r->n.sp, end = s.k_pad + own;
   if (!r->spec->page_table || !r->t[table_of(r, slot)].data)
     return ATTNC_OK;
-  for (int64_t i = s.k_pad / rows; s.sk > 0 && i * rows < end; i++) {
+  for (int64_t i = s.k_pad / rows; own > 0 && i * rows < end; i++) {
     long long id = ref_page(r, slot, s.kb, i);
     if (id < 0 || id >= r->n.pages)
       return err_set(err, ATTNC_ERR_SHAPE,
@@ -118,9 +118,24 @@ check_pages(const Ref *r, int slot, int64_t b, attnc_error *err)
   return ATTNC_OK;
 }
 
+static attnc_status
+check_prefix_pages(const Ref *r, attnc_error *err)
+{
+  const attnc_tensor *t = &r->t[ATTNC_PREFIX_PAGES];
+  for (int64_t i = 0; t->data && i * r->n.page_size < r->n.sp; i++) {
+    long long id = ((const int32_t *)t->data)[i];
+    if (id < 0 || id >= r->n.pages)
+      return err_set(err, ATTNC_ERR_SHAPE,
+                     "reference: prefix_pages[%lld] is %lld, not from 0 to %lld",
+                     (long long)i, id, (long long)r->n.pages - 1);
+  }
+  return ATTNC_OK;
+}
+
 attnc_status
 ref_take_sequences(Ref *r, attnc_error *err)
 {
+  TRY(check_prefix_pages(r, err));
   TRY(check_offsets(r, ATTNC_CU_SEQLENS_Q, r->n.total_q, r->n.sq, err));
   TRY(check_offsets(r, ATTNC_CU_SEQLENS_K, r->n.total_k, r->n.sk, err));
   for (int64_t b = 0; b < r->n.b; b++) {

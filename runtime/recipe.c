@@ -182,27 +182,28 @@ read_requires(Reader *rd, json_t *v)
   return ATTNC_OK;
 }
 
-/* aside and along fall where the other size grows, a quotient where its divisor does. */
-static bool
-grows(const Axis *a)
-{
-  for (int i = 0; i < a->n; i++) {
-    const Term *t = &a->terms[i];
-    if (t->kind == TERM_ASIDE || t->kind == TERM_ALONG || t->kind == TERM_QUOTIENT)
-      return false;
-    for (int j = 0; j < t->n_of; j++)
-      if (!grows(&t->of[j]))
-        return false;
-  }
-  return true;
-}
-
 static bool
 constant(const Axis *a)
 {
   for (int i = 0; i < a->n; i++)
     if (a->terms[i].kind != TERM_CONST)
       return false;
+  return true;
+}
+
+/* aside and along fall where the other size grows, a quotient where its divisor does. */
+static bool
+grows(const Axis *a)
+{
+  for (int i = 0; i < a->n; i++) {
+    const Term *t = &a->terms[i];
+    if (t->kind == TERM_ASIDE || t->kind == TERM_ALONG ||
+        (t->kind == TERM_QUOTIENT && !constant(&t->of[1])))
+      return false;
+    for (int j = 0; j < t->n_of; j++)
+      if (!grows(&t->of[j]))
+        return false;
+  }
   return true;
 }
 

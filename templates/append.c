@@ -1,5 +1,6 @@
 #include "templates/append.h"
 
+#include "templates/cascade.h"
 #include "templates/row_blocks.h"
 #include "templates/sequence.h"
 
@@ -80,11 +81,20 @@ in_cache(const CachePlace *x, const RowBlock *r, const Tensor *to, int n)
   return pages ? v_paged(v, pages, x->batch, call_size(p, SIZE_PAGE_SIZE)) : v;
 }
 
+/* Keys of a prefix that all sequences share stand before a sequence's own: of op append,
+ * which has no prefix, the caller says positions. */
+static Idx
+behind_prefix(const Call *p, Idx row)
+{
+  bool shares = p->spec->shared_prefix && p->q;
+  return shares ? i_add(call_size(p, SIZE_SP), row) : row;
+}
+
 static Idx
 position(Tb *t, const Call *p, const RowBlock *r, const CachePlace *x)
 {
   const Lookup *own = p->lengths[ATTNC_ROTARY_AT];
-  return i_add(own ? i_length(t, own, r->b) : x->at, r->row);
+  return i_add(own ? i_length(t, own, r->b) : behind_prefix(p, x->at), r->row);
 }
 
 static void
@@ -126,9 +136,12 @@ static Idx
 query_position(Tb *t, const Call *p, const Seq *s, Idx b)
 {
   const Lookup *own = p->lengths[ATTNC_ROTARY_AT], *had = p->lengths[ATTNC_APPEND_AT];
-  if (own || had)
-    return i_length(t, own ? own : had, b);
-  return i_add(i_sub(s->call->sk, s->call->sq), s->k_pad);
+  if (own)
+    return i_length(t, own, b);
+  if (had)
+    return behind_prefix(p, i_length(t, had, b));
+  Idx first = i_add(i_sub(s->call->sk, s->call->sq), s->k_pad);
+  return behind_prefix(p, first);
 }
 
 /* As in FlashAttention: where no mask asks for positions all rows stand at the first one's.
@@ -139,15 +152,35 @@ stand_alike(const Spec *s)
   return !s->causal && s->window[0] < 0 && s->window[1] < 0;
 }
 
+/* Where queries share a prefix, those that no sequence counts too: as rows of one they are
+ * read. */
+static View
+queries_of(const Call *p, const Seq *s, const Tensor *q, const RowBlock *r, int n)
+{
+  return p->spec->shared_prefix ? row_view(r, q, n) : seq_queries(s, q, r->h, r->row, n);
+}
+
+static Tile
+turned_rows(Tb *t, const Call *p, const Seq *s, const RowBlock *r, int n)
+{
+  View own = queries_of(p, s, p->q, r, n);
+  if (!p->spec->rope.dim)
+    return t_load(t, own);
+  bool same = stand_alike(p->spec);
+  Idx first = query_position(t, p, s, r->b);
+  RopeArgs rope = rope_of(p, same ? first : i_add(first, r->row), same);
+  return t_load_rope(t, own, &rope);
+}
+
 static void
 turn_rows(Tb *t, const Call *p, const WorkRegion *turned, const RowBlock *r, int n)
 {
   Seq s = sequence(t, p, r->b);
-  bool same = stand_alike(p->spec);
-  Idx first = query_position(t, p, &s, r->b);
-  RopeArgs rope = rope_of(p, same ? first : i_add(first, r->row), same);
-  Tile q = t_load_rope(t, seq_queries(&s, p->q, r->h, r->row, n), &rope);
-  t_store(t, seq_queries(&s, t_region(t, turned), r->h, r->row, n), q);
+  Tile q = turned_rows(t, p, &s, r, n);
+  const Tensor *to = t_region(t, turned);
+  if (p->spec->shared_prefix)
+    to = cascade_rows(t, p, to);
+  t_store(t, queries_of(p, &s, to, r, n), q);
 }
 
 /* Blocks of new rows, then those of queries. */
@@ -178,10 +211,13 @@ append_ahead(Build *b, const Call *host)
 {
   const Spec *s = host->spec;
   const WorkRegion *turned = NULL;
-  bool packed = host->q->no_batch;
-  if (!s->append && !s->rope.dim)
+  bool packed = host->q->no_batch, gathers = s->shared_prefix && !packed;
+  if (!s->append && !s->rope.dim && !gathers)
     return;
-  if (s->rope.dim) {
+  if (gathers) {
+    turned = b_region(b, .name = "queries", .ty = s->dtype[ATTNC_Q], .h = host->h,
+                      .rows = cascade_row_count(host), .cols = s->head_dim);
+  } else if (s->rope.dim) {
     Idx batches = packed ? i_int(1) : call_size(host, SIZE_B);
     Idx rows = call_size(host, packed ? SIZE_TOTAL_Q : SIZE_SQ);
     turned = b_region(b, .name = "turned_q", .ty = s->dtype[ATTNC_Q], .b = batches,

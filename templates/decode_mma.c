@@ -9,7 +9,7 @@
  *
  * Dao et al., "Flash-Decoding" (2023), has the parts of the keys in CTAs; here they are in
  * warps, as in FlashInfer's decode kernels (Ye et al., arXiv 2501.01005, section 3.2). */
-#include "templates/append.h"
+#include "templates/cascade.h"
 #include "templates/fwd.h"
 #include "templates/item_parts.h"
 #include "templates/sched_decode.h"
@@ -235,11 +235,11 @@ decode_items(Tb *t, const Call *p, const Sched *s, const ItemParts *parts)
 }
 
 static void
-emit(Build *b, const Call *call, const Sched *s)
+attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
 {
   ItemParts parts = {.plan = NULL};
   if (!decode_of(s)->split_keys) {
-    append_ahead(b, call);
+    attend_ahead(b, call, ahead);
     T_ENTRY (b, t, NULL, .warps = s->warps, .warps_k = s->warps)
       decode(t, t_call(t), s, &parts);
     return;
@@ -248,7 +248,7 @@ emit(Build *b, const Call *call, const Sched *s)
   int cols = part_cols(s->warps, s->bm, call->dv);
   parts =
       item_parts_entry(b, &host, decode_of(s)->split_keys, cols); /* the first regions */
-  append_ahead(b, call);
+  attend_ahead(b, call, ahead);
   T_ENTRY (b, t, "decode", .warps = s->warps, .warps_k = s->warps)
     decode_items(t, t_call(t), s, &parts);
 }
@@ -278,7 +278,8 @@ const Template decode_mma = {
     .refuse = decode_refuse,
     .cost = decode_cost,
     .initial = decode_initial,
-    .emit = emit,
+    .emit = cascade_emit,
+    .attend = attend,
     .print = print,
     .codegen_level = 2,
 };

@@ -8,7 +8,7 @@
  *
  * Q comes by cp.async and O leaves through the same rows: heads of a group of any size.
  * Parts of a row's keys are dealt out as in decode_mma.c (splits.h, item_parts.h). */
-#include "templates/append.h"
+#include "templates/cascade.h"
 #include "templates/fwd.h"
 #include "templates/item_parts.h"
 #include "templates/sched_decode_wgmma.h"
@@ -318,12 +318,12 @@ say_resident(Tb *t, const Call *call, const Sched *s)
 }
 
 static void
-emit(Build *b, const Call *call, const Sched *s)
+attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
 {
   ItemParts parts = {.plan = NULL};
   int keys = decode_wgmma_of(s)->split_keys;
   if (!keys) {
-    append_ahead(b, call);
+    attend_ahead(b, call, ahead);
     T_ENTRY (b, t, NULL, .warps = s->warps) {
       say_resident(t, call, s);
       decode(t, t_call(t), s, &parts);
@@ -333,7 +333,7 @@ emit(Build *b, const Call *call, const Sched *s)
   Partition host = decode_wgmma_partition(call, call->spec, s);
   int cols = part_cols(1, wgmma_rows(), call->dv);
   parts = item_parts_entry(b, &host, keys, cols); /* its regions are the first */
-  append_ahead(b, call);
+  attend_ahead(b, call, ahead);
   T_ENTRY (b, t, "decode", .warps = s->warps) {
     say_resident(t, call, s);
     decode_items(t, t_call(t), s, &parts);
@@ -367,7 +367,8 @@ const Template decode_wgmma = {
     .cost = decode_wgmma_cost,
     .alike = 0.05, /* how full last tiles are is the lengths' chance */
     .initial = decode_wgmma_initial,
-    .emit = emit,
+    .emit = cascade_emit,
+    .attend = attend,
     .print = print,
     .codegen_level = 2,
 };

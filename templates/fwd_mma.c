@@ -1,8 +1,8 @@
 /* fwd_mma: one block of queries per CTA, mma.sync, K and V in rings of cp.async stages, or
  * on their way through registers where there is no cp.async (sm_75).
  * Dao, FlashAttention-2 (2023), algorithm 1.  S and P never leave the registers. */
-#include "templates/append.h"
 #include "templates/beside.h"
+#include "templates/cascade.h"
 #include "templates/classes.h"
 #include "templates/cost.h"
 #include "templates/fwd.h"
@@ -586,11 +586,12 @@ forward(Tb *t, const Call *p, const Sched *s, const Partition *host)
 }
 
 static void
-emit(Build *b, const Call *call, const Sched *s)
+attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
 {
-  append_ahead(b, call);
+  attend_ahead(b, call, ahead);
   Partition host = partition_aside(call, s);
-  host.items = items_entry(b, &host, mma_of(s)->device_items);
+  host.items =
+      items_entry(b, &host, mma_of(s)->device_items && spec_has_lengths(call->spec));
   host.classes = classes_entries(b, &host, (Classes)mma_of(s)->classes);
   const char *name = host.items || host.classes ? "forward" : NULL;
   T_ENTRY (b, t, name, .warps = s->warps, .warps_n = mma_of(s)->warps_n)
@@ -623,7 +624,8 @@ const Template fwd_mma = {
     .refuse = refuse,
     .cost = cost,
     .initial = initial,
-    .emit = emit,
+    .emit = cascade_emit,
+    .attend = attend,
     .print = print,
     .codegen_level = 2,
 };

@@ -3,6 +3,8 @@
  *
  * A part that saw no key has an LSE of −inf (+inf, as FlashAttention 2 writes it, is taken
  * for the same): it weighs nothing, and its output may be anything. */
+#include "templates/merge.h"
+
 #include "templates/row_blocks.h"
 
 #include <float.h>
@@ -43,23 +45,29 @@ initial(const Case *c)
   return plain();
 }
 
-/* A row's state so far: its output is o / l, its LSE m + log l. */
-typedef struct State {
-  Tile *m, *l, *o;
-  Tile c;    /* log2 of the base of the LSEs */
-  bool near; /* to a few ulp of fp32 */
-} State;
-
 static Tile
-weight(Tb *t, const State *s, Tile lse, Tile m)
+weight(Tb *t, const MergeState *s, Tile lse, Tile m)
 {
   Tile x = t_sub(t, lse, m);
   x = t_mul(t, x, s->c);
   return s->near ? t_exp2_near(t, x) : t_exp2(t, x);
 }
 
-static void
-add_part(Tb *t, const State *s, Tile lse, Tile o)
+MergeState
+merge_new(Tb *t, const Call *p, int rows)
+{
+  MergeState s = {.near = p->o->ty == DT_F32};
+  Tile m = t_rows(t, rows, -FLT_MAX), none = t_rows(t, rows, 0);
+  s.m = t_var(t, m);
+  s.l = t_var(t, none);
+  Tile zero = t_zero_lanes(t, rows, p->dv);
+  s.o = t_var(t, zero);
+  s.c = t_const(t, p->spec->lse_base == LSE_BASE_E ? LOG2E : 1);
+  return s;
+}
+
+void
+merge_part(Tb *t, const MergeState *s, Tile lse, Tile o)
 {
   Tile nothing = t_const(t, -INFINITY);
   lse = t_select_gt(t, lse, nothing, lse, FLT_MAX);
@@ -72,8 +80,16 @@ add_part(Tb *t, const State *s, Tile lse, Tile o)
   *s->o = t_fma(t, *s->o, correction, o);
 }
 
-static Tile
-merged_lse(Tb *t, const Call *p, const State *s)
+Tile
+merge_output(Tb *t, const MergeState *s)
+{
+  Tile inv = t_rcp(t, *s->l);
+  inv = t_select_nonzero(t, *s->l, inv);
+  return t_mul(t, *s->o, inv);
+}
+
+Tile
+merge_lse(Tb *t, const Call *p, const MergeState *s)
 {
   Tile log = t_log2(t, *s->l);
   if (p->spec->lse_base == LSE_BASE_E) {
@@ -86,25 +102,17 @@ merged_lse(Tb *t, const Call *p, const State *s)
 static void
 merge_rows(Tb *t, const Call *p, const RowBlock *r, int n)
 {
-  State s = {.near = p->o->ty == DT_F32};
-  Tile m = t_rows(t, n, -FLT_MAX), none = t_rows(t, n, 0);
-  s.m = t_var(t, m);
-  s.l = t_var(t, none);
-  Tile zero = t_zero_lanes(t, n, p->dv);
-  s.o = t_var(t, zero);
-  s.c = t_const(t, p->spec->lse_base == LSE_BASE_E ? LOG2E : 1);
+  MergeState s = merge_new(t, p, n);
   const Span parts = {i_int(0), call_size(p, SIZE_PARTS), i_int(1)};
   T_FOR (t, i, parts) {
     Tile lse = t_load_rows(t, v_nth(row_view(r, p->at[ATTNC_LSE_PARTS], n), i));
     Tile o = t_load(t, v_nth(row_view(r, p->at[ATTNC_O_PARTS], n), i));
-    add_part(t, &s, lse, o);
+    merge_part(t, &s, lse, o);
   }
-  Tile inv = t_rcp(t, *s.l);
-  inv = t_select_nonzero(t, *s.l, inv);
-  Tile o = t_mul(t, *s.o, inv);
+  Tile o = merge_output(t, &s);
   t_store(t, row_view(r, p->o, n), o);
   if (p->lse) {
-    Tile lse = merged_lse(t, p, &s);
+    Tile lse = merge_lse(t, p, &s);
     t_store_rows(t, row_view(r, p->lse, n), lse);
   }
 }

@@ -49,9 +49,12 @@ batches(const Partition *p)
   return one ? i_int(1) : call_size(p->call, SIZE_B);
 }
 
+/* Of few queries a sequence has one block. */
 Idx
 partition_slots(const Partition *p)
 {
+  if (p->call->queries == QUERIES_FEW)
+    return call_size(p->call, SIZE_B);
   Idx each = blocks(p);
   return seq_packs_queries(p->call) ? each : i_mul(each, call_size(p->call, SIZE_B));
 }
@@ -395,7 +398,10 @@ static void
 in_sequence(Tb *t, const Partition *p, WorkTile *w)
 {
   w->seq = sequence(t, p->call, w->b);
-  w->is = seq_has_queries(p->call) ? i_lt(w->all, w->seq.call->sq) : i_int(1);
+  Idx n = w->seq.call->sq, few = i_int(p->call->few);
+  w->is = seq_has_queries(p->call) ? i_lt(w->all, n) : i_int(1);
+  if (p->call->queries != QUERIES_ALL)
+    w->is = i_and(w->is, p->call->queries == QUERIES_FEW ? i_le(n, few) : i_lt(few, n));
 }
 
 /* Which of the blocks of its sequence the block is, of b's, or where they are packed of
@@ -454,6 +460,12 @@ WorkTile
 partition_slot(Tb *t, const Partition *p, Idx slot)
 {
   WorkTile w = {.h = i_int(0), .hk = i_int(0)};
+  if (p->call->queries == QUERIES_FEW) {
+    w.b = slot;
+    w.all = w.q0 = i_int(0);
+    in_sequence(t, p, &w);
+    return w;
+  }
   if (!seq_packs_queries(p->call)) {
     w.b = i_div(slot, blocks(p));
     slot = i_mod(slot, blocks(p));
@@ -493,7 +505,12 @@ alone_batched(Tb *t, const Partition *p)
   place_rows(t, p, block, &w);
   Partition host = of_host(p);
   Idx h = heads(&host), b = batches(&host);
-  Idx each = blocks(&host), x = i_mul(each, i_along(h, b)), y = i_aside(h, b);
+  Idx each = blocks(&host);
+  if (!b.node) { /* a constant, and no size that may stand aside */
+    t_grid(t, i_mul(each, i_mul(h, b)), 1, 1);
+    return w;
+  }
+  Idx x = i_mul(each, i_along(h, b)), y = i_aside(h, b);
   t_grid(t, x, y, i_aside(b, h));
   return w;
 }

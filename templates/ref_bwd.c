@@ -28,6 +28,8 @@ applicable(const Case *c, Why *why)
       {!spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX),
        "k and v that sequences share have no gradients: cache_batch_idx", REASON_FIELD},
       {!s->append, "a cache that is written has no gradients: append", REASON_FIELD},
+      {!s->shared_prefix, "gradients of a prefix that is shared are not computed",
+       REASON_FIELD},
       {!s->rope.dim, "gradients of rope are not computed", REASON_FIELD},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);

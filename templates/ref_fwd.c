@@ -1,7 +1,7 @@
 /* ref_fwd: one row of queries a warp, one key at a time, everything in fp32 registers.
  * Slow and always applicable: any mixture of fp16, bf16 and fp32, any head_dim that is a
  * multiple of 8 up to 512, no shared memory, no tensor cores.  Loads where it uses. */
-#include "templates/append.h"
+#include "templates/cascade.h"
 #include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/partition.h"
@@ -141,9 +141,9 @@ forward(Tb *t, const Call *p, const Sched *s)
 }
 
 static void
-emit(Build *b, const Call *call, const Sched *s)
+attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
 {
-  append_ahead(b, call);
+  attend_ahead(b, call, ahead);
   T_ENTRY (b, t, NULL, .warps = s->warps)
     forward(t, t_call(t), s);
 }
@@ -166,7 +166,8 @@ const Template ref_fwd = {
     .refuse = refuse,
     .cost = cost,
     .initial = initial,
-    .emit = emit,
+    .emit = cascade_emit,
+    .attend = attend,
     .print = print,
     .codegen_level = 2,
 };

@@ -33,6 +33,9 @@ wgmma_applicable(const Case *c, Why *why)
        "head_dim_v above 256: a warpgroup's product has no more columns", REASON_DIMS},
       {!s->rope.dim, "rope: turned queries are in workspace, which has no tensor map",
        REASON_FIELD},
+      {!s->shared_prefix,
+       "shared_prefix: states and queries are in workspace, which has no tensor map",
+       REASON_FIELD},
   };
   bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
   bool pages = fwd_takes_pages_by_tma(c, why);

@@ -237,7 +237,7 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_decode_pairs COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --pairs)
   set_tests_properties(e2e_decode_pairs PROPERTIES LABELS e2e)
-  foreach(op append merge fwd)
+  foreach(op append merge fwd prefix)
     set(name e2e_${op})
     if(op STREQUAL fwd)
       set(name e2e_append_fwd)

@@ -68,6 +68,8 @@ VARIANTS = (
     Variant("mask_bits new", FULL, {"mask_bits": "new"}, "b16 h16 sq64 sk4096", (),
             "b2 h4/2 sq60 sk200"),
     Variant("append", CAUSAL, {"append": True}, "b16 h16 sq64 sk4096", (), "b2 h4/2 sq60 sk200"),
+    Variant("shared_prefix", CAUSAL, {"shared_prefix": True}, "b16 h16 sq64 sk1024 sp3072", (),
+            "b2 h4/2 sq60 sk200 sp100"),
     Variant("rope", CAUSAL, {"rope": {"dim": 128}}),
     Variant("prefix_len", CAUSAL, {"prefix_len": True}),
     Variant("attention_chunk", CAUSAL, {"attention_chunk": 1024}),

@@ -191,6 +191,7 @@ struct attnc_spec {
   unsigned grad;       /* bits as those of seqlens */
   bool deterministic;
   bool append;
+  bool shared_prefix;
   SpecRope rope;
   unsigned o_parts;                /* fp32, fp16, bf16 */
   Layout layout[ATTNC_SLOT_COUNT]; /* of those: names shapes in files, nothing else */

@@ -118,6 +118,14 @@ says_word(const Spec *s, const char *field, const char *colon)
   return at >= SWITCH_WORDS && is_word(f, at - SWITCH_WORDS, colon + 1);
 }
 
+/* A prefix is rows of its own, or pages among the others. */
+static bool
+is_where_keys_are(const Spec *s, int slot)
+{
+  bool rows = slot == ATTNC_K_PREFIX || slot == ATTNC_V_PREFIX;
+  return s->page_table ? !rows : slot != ATTNC_PREFIX_PAGES;
+}
+
 bool
 spec_has_tensor(const Spec *s, int slot)
 {
@@ -125,6 +133,8 @@ spec_has_tensor(const Spec *s, int slot)
   if (colon)
     return says_word(s, field, colon);
   const Field *f = spec_field(field);
+  if (!is_where_keys_are(s, slot))
+    return false;
   if (!f || f->type != FT_TENSORS)
     return !f || spec_has(s, f->key);
   unsigned listed = *(const unsigned *)spec_member(s, f).at;

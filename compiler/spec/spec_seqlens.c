@@ -68,6 +68,42 @@ check_append(SpecLoad *l, const DocNode *list)
   }
 }
 
+/* What is asked of the place of a key in the prefix is no question of one sequence, and the
+ * prefix is read once for all of them. */
+static const char *const of_places[] = {"prefix_len", "attention_chunk", "mask_mod",
+                                        "mask_bits",  "block_list",      "alibi_slopes",
+                                        "bias",       "score_mod",       "dropout"};
+
+static void
+apart_from_prefix(SpecLoad *l, const char *key, const DocNode *n, const char *why)
+{
+  if (n)
+    spec_fault(l, n->place, SE_APART, why, "`%s` and `shared_prefix` exclude each other",
+               key);
+}
+
+static void
+check_prefix(SpecLoad *l, const DocNode *root)
+{
+  const Spec *s = l->spec;
+  if (!s->shared_prefix)
+    return;
+  for (size_t i = 0; i < sizeof of_places / sizeof *of_places; i++)
+    if (spec_has(s, of_places[i]))
+      apart_from_prefix(l, of_places[i], value_of(root, of_places[i]),
+                        "all queries see all keys of the prefix, with scores that no place "
+                        "is part of");
+  if (s->window[0] >= 0)
+    apart_from_prefix(l, "window", value_of(root, "window"),
+                      "a window that is bounded to the left ends in the prefix");
+  if (s->align == ALIGN_TOP_LEFT)
+    apart_from_prefix(l, "align", value_of(root, "align"),
+                      "the first query stands behind the prefix");
+  if (s->page_table == PAGE_TABLE_KV)
+    apart_from_prefix(l, "page_table", value_of(root, "page_table"),
+                      "`prefix_pages` says the pages of both: `page_table: true`");
+}
+
 /* Where the first row stands is a question of the embedding alone. */
 static void
 check_positions(SpecLoad *l, const DocNode *list)
@@ -83,10 +119,15 @@ check_positions(SpecLoad *l, const DocNode *list)
 static const struct {
   const char *word;
   int slot;
-} brought[] = {{"tq", ATTNC_CU_SEQLENS_Q},      {"tk", ATTNC_CU_SEQLENS_K},
-               {"total_q", ATTNC_CU_SEQLENS_Q}, {"total_k", ATTNC_CU_SEQLENS_K},
-               {"bc", ATTNC_CACHE_BATCH_IDX},   {"pages", ATTNC_PAGE_TABLE},
-               {"page_size", ATTNC_PAGE_TABLE}, {"max_pages", ATTNC_PAGE_TABLE}};
+} brought[] = {{"tq", ATTNC_CU_SEQLENS_Q},
+               {"tk", ATTNC_CU_SEQLENS_K},
+               {"total_q", ATTNC_CU_SEQLENS_Q},
+               {"total_k", ATTNC_CU_SEQLENS_K},
+               {"bc", ATTNC_CACHE_BATCH_IDX},
+               {"pages", ATTNC_PAGE_TABLE},
+               {"page_size", ATTNC_PAGE_TABLE},
+               {"max_pages", ATTNC_PAGE_TABLE},
+               {"max_prefix_pages", ATTNC_PREFIX_PAGES}};
 
 static void
 check_brought(SpecLoad *l, const DocNode *list)
@@ -111,6 +152,7 @@ spec_check_seqlens(SpecLoad *l, const DocNode *root)
   check_pages(l, value_of(root, "seqlens"));
   check_positions(l, value_of(root, "seqlens"));
   check_append(l, value_of(root, "seqlens"));
+  check_prefix(l, root);
   check_brought(l, value_of(root, "specialize"));
   check_brought(l, value_of(value_of(root, "bias"), "axes"));
   for (const DocNode *n = tables ? tables->first : NULL; n; n = n->next)

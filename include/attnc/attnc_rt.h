@@ -121,7 +121,10 @@ enum {
   X(NUM_SPLITS, num_splits,                                                                \
     "parts of a row's keys, the most; 0: as many as the kernel's rule makes")              \
   X(MAX_ITEMS, max_items,                                                                  \
-    "parts of all rows of a key head that workspace has room for; 0: of any lengths")
+    "parts of all rows of a key head that workspace has room for; 0: of any lengths")      \
+  X(SP, sp, "keys of the prefix that all sequences share")                                 \
+  X(MAX_PREFIX_PAGES, max_prefix_pages,                                                    \
+    "pages of that prefix; sp is max_prefix_pages * page_size at most")
 
 /* Tensors of a call, by slot: ATTNC_<id>; name; access in each op that has the tensor;
  * dtype ("": the spec's `dtype` decides; "as k": that of k; "field": a field of
@@ -136,8 +139,9 @@ enum {
  * With cu_seqlens_q the axes of q, o and lse are without b, and total_q instead of sq; with
  * cu_seqlens_k those of k and v without b, and total_k instead of sk; with cache_batch_idx
  * theirs are bc instead of b.  With page_table k and v are pages: b is pages and sk is
- * page_size, and it is the tables that cache_batch_idx gives bc rows.  None of that is of
- * `keep`, which is of positions.  Op fwd has new keys
+ * page_size, and it is the tables that cache_batch_idx gives bc rows; a prefix that is
+ * shared is in pages then, too, and prefix_pages says which, in place of k_prefix and
+ * v_prefix.  None of that is of `keep`, which is of positions.  Op fwd has new keys
  * where the spec's `append` says so; k and v are outputs, too, then.  Op bwd has the LSE
  * whatever `return_lse` says, and dlse where `grad` lists the LSE. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
@@ -190,7 +194,11 @@ enum {
   X(DLSE, "dlse", "bwd:in", "fp32", "b h sq", CONTIGUOUS, "grad", 16)                      \
   X(DQ, "dq", "bwd:out", "as q", "b h sq d", STRIDED, "", 16)                              \
   X(DK, "dk", "bwd:out", "as k", "b hk sk d", STRIDED, "", 16)                             \
-  X(DV, "dv", "bwd:out", "as v", "b hk sk dv", STRIDED, "", 16)
+  X(DV, "dv", "bwd:out", "as v", "b hk sk dv", STRIDED, "", 16)                            \
+  X(K_PREFIX, "k_prefix", "fwd:in", "as k", "hk sp d", STRIDED, "shared_prefix", 16)       \
+  X(V_PREFIX, "v_prefix", "fwd:in", "as v", "hk sp dv", STRIDED, "shared_prefix", 16)      \
+  X(PREFIX_PAGES, "prefix_pages", "fwd:in", "i32", "max_prefix_pages", STRIDED,            \
+    "shared_prefix", 4)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

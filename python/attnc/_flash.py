@@ -74,8 +74,13 @@ class Options(NamedTuple):
     sink: str = "none"  #: its dtype
     chunk: int = 0  #: attention_chunk; 0: none
     group: int = 0  #: query heads of a key head, where a kernel is made for them; 0: any
+    append: bool = False  #: new tokens go into the cache first
+    rope: Tuple = ()  #: of them and of queries: elements of a head, interleaved, dtype of the angles
     splits: int = 0  #: of the keys, where a kernel splits them; 0: by its rule; no part of the spec
     dropout: float = 0.0  #: the share of weights that is dropped; whether there is one is part of the spec
+
+
+BY_OTHER_FIELDS = ("page_table", "k_new", "v_new", "append_at", "rotary_cos", "rotary_sin")
 
 
 class Sequences(NamedTuple):
@@ -89,7 +94,7 @@ class Sequences(NamedTuple):
 
     def lengths(self):
         """The names that the spec's `seqlens` has."""
-        return tuple(name for name in self.tensors if name != "page_table")
+        return tuple(name for name in self.tensors if name not in BY_OTHER_FIELDS)
 
 
 def spec_of(dtype, head_dim, head_dim_v, options):
@@ -104,6 +109,8 @@ def options_fields(dtype, head_dim, head_dim_v, options):
     """The fields of the spec."""
     more = {"softcap": options.softcap > 0 and 1.0, "attention_chunk": options.chunk,
             "group_size": options.group, "dropout": options.dropout > 0,
+            "append": options.append,
+            "rope": options.rope and dict(zip(("dim", "interleaved", "dtype"), options.rope)),
             "lse_base": options.want_lse and options.lse_base != "e" and options.lse_base}
     return {"attnc": 1, "name": "flash_attn", "dtype": dtype, "head_dim": head_dim,
             "head_dim_v": head_dim_v, "causal": options.causal, "window": list(options.window),
@@ -177,14 +184,19 @@ class _Prepared:
             sizes.update(pages=k.shape[0], page_size=k.shape[1], max_pages=at["page_table"].shape[1])
         if "cache_batch_idx" in at:
             sizes["bc"] = (at["page_table"] if "page_table" in at else k).shape[0]
+        if "k_new" in at:
+            sizes["total_new" if "cu_seqlens_k_new" in at else "s_new"] = at["k_new"].shape[-3]
+        if "rotary_cos" in at:
+            sizes["rotary_len"] = at["rotary_cos"].shape[0]
         self.totals = {n: x for n, x in sizes.items() if n.startswith("total_")}
         rows = (sizes["total_q"],) if "total_q" in sizes else (sequences.sq,)
         batches = () if "total_q" in sizes else (sequences.b,)
         return Sizes(**sizes), (*batches, q.shape[-2], *rows)
 
-    def resize(self, q, k):
+    def resize(self, q, k, new=None):
         """Packed tensors of other rows: the plan and what is prepared serve any."""
-        totals = {n: x.shape[0] for n, x in (("total_q", q), ("total_k", k)) if n in self.totals}
+        rows = (("total_q", q), ("total_k", k), ("total_new", new))
+        totals = {n: x.shape[0] for n, x in rows if n in self.totals}
         if self.totals == totals:
             return
         self.totals = totals
@@ -207,6 +219,9 @@ def run_prepared(call, ops, tensors):
         launch.use_workspace(scratch.data_ptr(), launch.workspace_bytes)
     launch(*(tensors[name].data_ptr() for name in plan.signature.tensors),
            stream=ops.stream(call.device))
+
+
+PACKED_BY = {"k_new": "cu_seqlens_k_new", "v_new": "cu_seqlens_k_new"}
 
 
 def key_of(ops, sequences, offsets, x):
@@ -235,12 +250,13 @@ def prepared(ops, q, k, v, options, out, sequences=None):
     """From this thread's table; the key is all that a launch is packed from."""
     key = (*key_of(ops, sequences, "cu_seqlens_q", q), *key_of(ops, sequences, "cu_seqlens_k", k),
            *key_of(ops, sequences, "cu_seqlens_k", v), ops.strides(out), options,
-           sequences and (*sequences[:3], *((n, *ops.key(x)) for n, x in sequences.tensors.items())))
+           sequences and (*sequences[:3], *((n, *key_of(ops, sequences, PACKED_BY.get(n), x))
+                                            for n, x in sequences.tensors.items())))
     found = kept(key)
     if found is None:
         found = keep(key, _Prepared(ops, q, k, v, options, sequences))
     if sequences:
-        found.resize(q, k)
+        found.resize(q, k, sequences.tensors.get("k_new"))
     return found
 
 

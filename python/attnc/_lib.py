@@ -38,7 +38,8 @@ Error = struct("Error", ("status", i32), ("driver_code", i32), ("message", C.c_c
 Tensor = struct("Tensor", ("data", pointer), ("stride", i64 * 5))
 Sizes = struct("Sizes", SIZE, *((name, i64) for name in (
     "b", "h", "hk", "sq", "sk", "total_q", "total_k", "bc", "pages", "page_size",
-    "max_pages", "s_new", "total_new", "rotary_len", "parts", "num_splits", "max_items")))
+    "max_pages", "s_new", "total_new", "rotary_len", "parts", "num_splits", "max_items",
+    "sp", "max_prefix_pages")))
 Args = struct("Args", SIZE, ("sizes", C.POINTER(Sizes)), ("tensors", C.POINTER(Tensor)),
               ("tensor_size", size_t), ("n_tensors", u32), ("n_scalars", u32),
               ("scalars", C.POINTER(f64)), ("workspace", pointer),

@@ -82,10 +82,6 @@ def zeros(shape, like):
     return numpy.zeros(shape, like.dtype)
 
 
-def zeros_like(x):
-    return numpy.zeros_like(x)
-
-
 def zeros_fp32(shape, like):
     return numpy.zeros(shape, numpy.float32)
 
@@ -136,18 +132,6 @@ def page_table(offsets, pages, most):
     table, live = numpy.full(at.shape, -1, numpy.int32), at < offsets[1:, None]
     table[live] = pages[at[live]]
     return table
-
-
-def positions(first, b, sq, step):
-    """int32 [b · sq]: of row i of sequence b first[b] + step · i."""
-    return (first[:, None] + step * numpy.arange(sq, dtype=numpy.int32)).reshape(b * sq)
-
-
-def positions_packed(first, offsets, total, step):
-    """The same of rows that offsets pack; rows of no sequence have any."""
-    row = numpy.arange(total, dtype=numpy.int32)
-    at = numpy.searchsorted(offsets[1:], row, side="right").clip(max=len(first) - 1)
-    return (first[at] + step * (row - offsets[at])).astype(numpy.int32)
 
 
 def move_last(x, axis):

@@ -1,4 +1,4 @@
-"""Ops beside the forward pass for tensors of torch and numpy: new rows of a cache, rotated queries,
+"""Ops beside the forward pass for tensors of torch and numpy: new rows of a cache,
 states that are merged.  Launches are prepared once for each shape, as those of _flash.py."""
 from . import arrays
 from ._flash import HEAD_DIM_MIN, context_of, keep, kept, run_prepared, spec_of_fields
@@ -57,20 +57,6 @@ def append(ops, cache, new, at, where, packed=None, rotary=None):
             tensors["rotary_at"] = positions
             named.append("rotary_at")
     run(ops, "append", {**fields, "seqlens": named}, tensors, k)
-
-
-def rotate(ops, q, cos, sin, interleaved, positions):
-    """q [..., h, d] with row i turned as at positions[i]: each row is a new key of a cache of its own."""
-    rows, (h, d) = positions.shape[0], q.shape[-2:]
-    out, new = ops.empty((rows, 1, h, d), q), ops.contiguous(q).reshape(rows, 1, h, d)
-    none = ops.zeros((rows, 1, h, HEAD_DIM_MIN), q)  # of values, which op append has too
-    fields, tables = _rope(ops, cos, sin, interleaved)
-    fields = {**_spec("flash_rotate", ops.view(q).dtype, d, HEAD_DIM_MIN), **fields,
-              "seqlens": ["rotary_at"]}
-    tensors = dict(k=out, v=none, k_new=new, v_new=ops.zeros_like(none), append_at=ops.int32s(rows, 0, q),
-                   rotary_at=positions, **tables)
-    run(ops, "append", fields, tensors, q)
-    return out.reshape(q.shape)
 
 
 def merge(ops, parts, lses, out, lse_base="e"):

@@ -305,3 +305,22 @@ def cached(ops, q, k, v, cache, new=None):
     if paged:
         _check_pages(ops, sequences, k)
     return sequences, at
+
+
+def with_new(ops, new, sequences, at, rotary, first):
+    """The same call with what its new rows are: each sequence had `at` of them, of which the first new one
+    stands at position `first`."""
+    tensors = {n: x for n, x in sequences.tensors.items() if n != "seqused_k"}
+    tensors.update(k_new=usable(ops, new.k), v_new=usable(ops, new.v), append_at=at)
+    if new.cu_seqlens is not None:
+        tensors["cu_seqlens_k_new"] = ops.contiguous(new.cu_seqlens)
+    if rotary:
+        tensors.update(rotary_cos=ops.contiguous(rotary[0]), rotary_sin=ops.contiguous(rotary[1]))
+        if first is not at:
+            tensors["rotary_at"] = first
+    return sequences._replace(tensors=tensors)
+
+
+def rope_of(ops, rotary):
+    """The spec's numbers of rotary_of."""
+    return (2 * rotary[0].shape[1], rotary[2], ops.view(rotary[0]).dtype) if rotary else ()

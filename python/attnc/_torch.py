@@ -123,10 +123,6 @@ def zeros(shape, like):
     return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 
-def zeros_like(x):
-    return torch.zeros_like(x)
-
-
 def zeros_fp32(shape, like):
     return torch.zeros(shape, dtype=torch.float32, device=like.device)
 
@@ -174,19 +170,6 @@ def page_table(offsets, pages, most):
     at = offsets[:-1, None] + column
     found = pages.to(torch.int32)[at.clamp(max=max(0, len(pages) - 1))] if len(pages) else -torch.ones_like(at)
     return torch.where(at < offsets[1:, None], found, -1).to(torch.int32)
-
-
-def positions(first, b, sq, step):
-    """int32 [b · sq]: of row i of sequence b first[b] + step · i."""
-    row = torch.arange(sq, dtype=torch.int32, device=first.device)
-    return (first[:, None] + step * row).reshape(b * sq).contiguous()
-
-
-def positions_packed(first, offsets, total, step):
-    """The same of rows that offsets pack; rows of no sequence have any."""
-    row = torch.arange(total, dtype=torch.int32, device=first.device)
-    at = torch.searchsorted(offsets[1:], row, right=True).clamp(max=len(first) - 1)
-    return (first[at] + step * (row - offsets[at])).to(torch.int32).contiguous()
 
 
 def move_last(x, axis):

@@ -15,9 +15,9 @@ from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slope
 from ._dropout import probs_wanted, share_of, state_of, with_mask
 from ._flash import (Options, attend, direct, direct_packed, dropped, keep_direct, prepared, result_of,
                      set_context, usable)
-from ._ops import append, merged, rotate
-from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rotary_of,
-                         vector)
+from ._ops import merged
+from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rope_of, rotary_of,
+                         vector, with_new)
 from .peers import by_operator, needs_operator, operator
 from .peers import missing as __getattr__  # noqa: F401
 
@@ -190,20 +190,6 @@ def flash_attn_varlen_qkvpacked_func(qkv, cu_seqlens, max_seqlen, dropout_p=0.0,
 # ---- a cache, dense or of pages ----
 
 
-def append_and_rotate(ops, q, cache, new, sequences, at, rotary, first, step):
-    """Writes the new rows into the cache; returns q, turned where keys are."""
-    tensors = sequences.tensors
-    where = {n: tensors[n] for n in ("page_table", "cache_batch_idx") if n in tensors}
-    rows = tuple(usable(ops, x) for x in (new.k, new.v))
-    packed_by = None if new.cu_seqlens is None else ops.contiguous(new.cu_seqlens)
-    append(ops, cache, rows, at, where, packed_by, rotary and (*rotary, None if first is at else first))
-    if not rotary:
-        return q
-    places = ops.positions(first, *q.shape[:2], step) if len(q.shape) == 4 else ops.positions_packed(
-        first, tensors["cu_seqlens_q"], q.shape[0], step)
-    return rotate(ops, q, *rotary, places)
-
-
 @operator
 def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None,
                             cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None,
@@ -231,8 +217,8 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     it has; with cu_seqlens_k_new (total_new, hk, d).  rotary_cos, rotary_sin: (positions, rotary_dim / 2),
     of q's dtype or fp32: new keys come turned, the first at position cache_seqlens, or rotary_seqlens, int32
     (b,); so do queries, with causal or a window one position after the other, else all at the first.
-    rotary_interleaved: pairs are elements 2i and 2i + 1, else i and i + rotary_dim / 2.  A call is then
-    two launches, or three.
+    rotary_interleaved: pairs are elements 2i and 2i + 1, else i and i + rotary_dim / 2.  A call is one
+    plan, whose first step does all of that.
 
     num_splits: into how many parts keys are split, where few queries see many; 0: by the length of each
     row.  A cache is taken as it lies, and rows that lie otherwise
@@ -275,8 +261,8 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
     q, k_cache, v_cache = (usable(ops, x) for x in (q, k_cache, v_cache))
     if k is not None:
         first = at if rotary_seqlens is None else vector(ops, q, "rotary_seqlens", rotary_seqlens, sequences.b)
-        step = bool(causal or options.window != (-1, -1))
-        q = append_and_rotate(ops, q, (k_cache, v_cache), new, sequences, at, rotary, first, step)
+        sequences = with_new(ops, new, sequences, at, rotary, first)
+        options = options._replace(seqlens=sequences.lengths(), append=True, rope=rope_of(ops, rotary))
     out, lse = attend(ops, q, k_cache, v_cache, options, slopes, sequences)
     if k is not None:
         for x, copied in zip(given, (k_cache, v_cache)):

@@ -74,6 +74,8 @@ class Signature:
         rows = {"sq": known.get("total_q"), "sk": known.get("total_k"), "s_new": known.get("total_new")}
         if "max_pages" in known:
             rows["sk"] = known["max_pages"] * known["page_size"]
+        if "max_prefix_pages" in known:
+            rows["sp"] = known["max_prefix_pages"] * known["page_size"]
         for name, total in rows.items():
             given = longest.get(name)
             if name not in known and total is not None:
@@ -174,7 +176,7 @@ def _size_of(axis):
 
 def take_longest(more):
     """Takes sizes that no tensor says out of what a call is given by name."""
-    return {name: more.pop(name) for name in ("sq", "sk", "s_new", *CHOSEN) if name in more}
+    return {name: more.pop(name) for name in ("sq", "sk", "s_new", "sp", *CHOSEN) if name in more}
 
 
 def _listed(axes):

@@ -1,7 +1,7 @@
 """Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys; of packed
 sequences total_q and total_k rows besides, bc batches of a cache; of a paged one pages of page_size
 rows, max_pages of a sequence.  Of op append s_new and total_new new keys and rotary_len positions, of op
-merge parts.  num_splits and max_items choose how keys are split; 0: by the kernel's rule."""
+merge parts; of a prefix that sequences share sp keys, of a paged one max_prefix_pages.  num_splits and max_items choose how keys are split; 0: by the kernel's rule."""
 import operator
 import re
 from typing import Mapping, NamedTuple, Union
@@ -10,7 +10,7 @@ from .errors import UsageError
 
 MAX = 2 ** 63 - 1  # of the C type; what a kernel takes at most is the library's to say
 WORD = re.compile(r"(b|h|sq|sk|s|total_q|total_k|bc|pages|page_size|max_pages|s_new|"
-                  r"total_new|rotary_len|parts|num_splits|max_items)([0-9]+)(?:/([0-9]+))?$")
+                  r"total_new|rotary_len|parts|num_splits|max_items|sp|max_prefix_pages)([0-9]+)(?:/([0-9]+))?$")
 
 
 def whole(name, value):
@@ -43,6 +43,8 @@ class Sizes(NamedTuple):
     parts: int = 0
     num_splits: int = 0
     max_items: int = 0
+    sp: int = 0
+    max_prefix_pages: int = 0
 
     def __str__(self):
         more = "".join(f" {n}{x}" for n, x in zip(self._fields[5:], self[5:]) if x)

@@ -59,6 +59,9 @@ class Tables(common.Case):
         spec, tensors = attnc.load_spec({**common.CAUSAL, **fields, "rope": {"dim": 16}}), {}
         for op in signature.OPS:
             tensors.update(spec.signature_of(op).tensors)
+        for pages in (False, True):  # what a prefix is made of; most of the fields exclude it
+            prefix = attnc.load_spec({**common.CAUSAL, "shared_prefix": True, "page_table": pages})
+            tensors.update(prefix.signature.tensors)
         tensors = dict(sorted(tensors.items(), key=lambda x: x[1]["slot"]))
         for table, rows in (("TENSOR", tensors), ("SCALAR", spec.signature.scalars)):
             text = re.search(rf"#define ATTNC_{table}_TABLE\(X\)((?:.*\\\n)*.*)",

@@ -2,10 +2,11 @@
 embeddings, lengths, dims, dtypes, layouts, targets and schedules, so that every two values meet in
 some case.
 
-    append.py ATTNC [--op append|merge|fwd] [--cases N] [--seed S] [--shard I/N] [--pairs]
+    append.py ATTNC [--op append|merge|fwd|prefix] [--cases N] [--seed S] [--shard I/N] [--pairs]
 
 What the cache held is random, and must be what it was but for the new rows; the table has what no
-page is wherever no new row is. Of op fwd new keys are a step ahead of attention, or queries are
+page is wherever no new row is. `prefix` is op fwd of specs with shared_prefix: all queries over a
+prefix, each sequence over its own keys, both merged. Of op fwd new keys are a step ahead of attention, or queries are
 turned, and what the cache held where the new keys go is NaN. Of states to merge every fourth, and
 all of some rows, have seen no key, and their outputs are NaN. A case that fails prints its spec.
 --pairs runs nothing: which pairs no case has. Passed: exit 0 of every `attnc run --verify`: no
@@ -83,6 +84,47 @@ FWD = {
 }
 
 
+PREFIX = {
+    "sp": (0, 1, 33, 64, 300, 1100),
+    "page": (1, 3, 16, 64, 300),
+    "table": ("true", "false"),
+    "append": ("append: true", ""),
+    "mix": tuple(m for n in range(3) for m in itertools.combinations(
+        ("cache_batch_idx", "leftpad_k", "cu_seqlens_q", "seqused_q", "seqused_k", "cu_seqlens_k",
+         "rotary_at"), n)),
+    "b": (1, 3, 7),
+    "sq": (1, 2, 5, 17, 70),
+    "sk": (70, 131, 600),
+    "heads": ("h4/2", "h2", "h8/1"),
+    "rope": ("", "dim: 64", "dim: 20", "dim: 32, interleaved: true"),
+    "angles": ("fp32", "fp16", "bf16"),
+    "mask": ("", "causal: true", "window: [-1, 3]", "causal: true\nsoftcap: 1.5"),
+    "more": ("return_lse: true", "sink: fp32\nreturn_lse: true", "return_lse: true\nlse_base: 2",
+             "specialize: [sp]", "batch_invariant: true"),
+    "dims": ("head_dim: 64", "head_dim: 80", "head_dim: 128", "head_dim: 192\nhead_dim_v: 128"),
+    "dtype": ("fp16", "bf16"),
+    "layout": ("bshd", "bhsd"),
+    "how": (("sm_80", "template=ref_fwd"), ("sm_75", "template=fwd_mma"),
+            ("sm_80", "template=fwd_mma"), ("sm_120", "template=fwd_mma"),
+            ("sm_75", "template=decode_mma"), ("sm_86", "template=decode_mma"),
+            ("sm_90a", "template=decode_mma"), ("sm_80", "template=decode_mma,split_keys=512"),
+            ("sm_90", "template=decode_mma,split_keys=512")),
+}
+
+
+def possible_prefix(case):
+    mix = set(case["mix"])
+    if case["append"] and mix & {"seqused_k", "cu_seqlens_k"}:
+        return False
+    if "cu_seqlens_k" in mix and (case["table"] == "true" or "cache_batch_idx" in mix):
+        return False
+    if case["how"][0] == "sm_75" and case["dtype"] == "bf16":
+        return False
+    if "sp" in case["more"] and not case["sp"]:
+        return False
+    return not ("rotary_at" in mix and not case["rope"])
+
+
 def possible_fwd(case):
     target, schedule = case["how"]
     mix = case["mix"]
@@ -142,9 +184,22 @@ def fwd_spec(case):
     return text, shape + (f" page_size{case['page']}" if case["table"] != "false" else "")
 
 
+def prefix_spec(case):
+    rope = f"rope: {{{case['rope']}, dtype: {case['angles']}}}\n" if case["rope"] else ""
+    mix = f"seqlens: [{', '.join(case['mix'])}]\n" if case["mix"] else ""
+    text = (f"shared_prefix: true\npage_table: {case['table']}\n{mix}{rope}{case['append']}\n"
+            f"{case['mask']}\n{case['more']}\n")
+    shape = f"b{case['b']} {case['heads']} sq{case['sq']} sk{case['sk']} sp{case['sp']}"
+    return text, shape + (f" page_size{case['page']}" if case["table"] != "false" else "")
+
+
 OPS = {"fwd": (FWD, possible_fwd, fwd_spec, 480),
+       "prefix": (PREFIX, possible_prefix, prefix_spec, 480),
        "append": (APPEND, possible_append, append_spec, 360),
        "merge": (MERGE, possible_merge, merge_spec, 120)}
+
+
+NAMED = {"prefix": "fwd"}
 
 
 def schedule_of(case):
@@ -163,7 +218,7 @@ def run_case(attnc, folder, op, case, seed):
     with open(path, "w", encoding="utf-8") as f:
         f.write(spec)
     target, schedule = schedule_of(case)
-    command = [attnc, "run", path, "--op", op, "--no-cache", "--device", "emu", "--arch",
+    command = [attnc, "run", path, "--op", NAMED.get(op, op), "--no-cache", "--device", "emu", "--arch",
                target, "--shape", shape, "--seed", str(seed), "--verify", "-q"]
     if schedule:
         command += ["--schedule", schedule]

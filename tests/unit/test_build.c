@@ -571,7 +571,7 @@ static const struct {
     {never_waits, "is dependent and never waits"},
     {nothing, "a kernel without an entry"},
     {many_steps, "9 steps and 1 regions"},
-    {many_regions, "1 steps and 17 regions"},
+    {many_regions, "1 steps and 25 regions"},
     {memset_inside, "a memset inside attnc_toy_one_sm_90a"},
     {no_columns, "region r has 0 columns"},
     {shrinks, "region r: an axis does not grow"},
