@@ -261,7 +261,8 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_dropout_pairs COMMAND ${dropout} - --pairs)
   add_test(NAME e2e_dropout_bits COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --bits)
   set_tests_properties(e2e_dropout_pairs PROPERTIES LABELS e2e)
-  set_tests_properties(e2e_dropout_bits PROPERTIES LABELS "e2e;slow")
+  add_test(NAME e2e_dropout_mutants COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --mutants)
+  set_tests_properties(e2e_dropout_bits e2e_dropout_mutants PROPERTIES LABELS "e2e;slow")
   rotating(e2e_pages 48 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
