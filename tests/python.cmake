@@ -32,7 +32,7 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZ
     python_test(${name})
   endforeach()
   python_test(torch_share torch_share)
-  foreach(name torch torch_dropout torch_varlen torch_functions operators huggingface gradients)
+  foreach(name torch torch_dropout torch_varlen torch_functions operators huggingface gradients compat)
     python_test(${name})
     set_tests_properties(python_${name} PROPERTIES LABELS "python;slow")
   endforeach()

@@ -6,12 +6,13 @@ with the names, the order and the defaults of torch's own; tensors are [batch, h
 """
 import torch
 
-from . import _operators, flex
+from . import _operators, _sdpa, flex
 from ._dropout import share_of
 from ._general import attend
+from ._sdpa import register
 from .peers import refuse
 
-__all__ = ["attention", "flex_attention", "scaled_dot_product_attention"]
+__all__ = ["attention", "fallbacks", "flex_attention", "register", "scaled_dot_product_attention"]
 
 BITS = 32
 AXES = ("b", "h", "q", "kv")  # of scores, as a spec's bias names them
@@ -104,6 +105,11 @@ def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top
         tensors["rng_state"] = _operators.rng_state_of(None, dropout, query, b, h)
     out, lse = attend(fields, *(x.transpose(1, 2) for x in (query, key, value)), tensors, numbers)
     return out.transpose(1, 2), lse
+
+
+def fallbacks():
+    """Of the provider that `register` names: {(operator of aten, reason): calls that torch's own kernel had}."""
+    return dict(_sdpa.fallbacks)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,

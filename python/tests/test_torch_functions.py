@@ -1,4 +1,6 @@
 """attnc.torch: torch's functions of attention, against torch's own in float32."""
+import inspect
+
 import common
 
 torch = common.need("torch")
@@ -6,6 +8,7 @@ from torch.library import opcheck
 from torch.nn.functional import scaled_dot_product_attention as torchs
 
 import attnc.torch as ours
+from attnc import _sdpa
 
 B, H, HK, SQ, SK, D = 2, 4, 2, 19, 45, 32
 MASKS = [(B, 1, SQ, SK), (SQ, SK), (1, 1, 1, SK), (B, 1, 1, SK), (B, H, SQ, SK), (1, H, SQ, SK), (H, 1, SK)]
@@ -97,6 +100,71 @@ class Functions(common.Case):
         self.raises(ValueError, "broadcast", call, self.q, self.q, self.q, torch.ones(3, 5, dtype=torch.bool))
         self.raises(TypeError, "float64", call, *[self.q.double()] * 3)
         self.raises(ValueError, "together", call, self.q, self.q, self.q, torch.ones(SQ, SQ), is_causal=True)
+
+
+class Provider(common.Case):
+    """Of scaled_dot_product_attention on CUDA: the functions that are registered, called as the dispatcher would."""
+
+    def setUp(self):
+        torch.manual_seed(6)
+        self.x = [torch.randn(2, 4, 30, 32).half() for _ in "qkv"]
+
+    def test_signatures(self):
+        """Those of the installed torch: every argument but what goes to torch's own kernel, in order."""
+        for name, own in _sdpa.OPERATORS.items():
+            theirs = _sdpa._schema(name).arguments
+            ours = inspect.signature(own).parameters
+            mine = [n for n, p in ours.items() if p.kind is not p.VAR_KEYWORD]
+            self.assertEqual(mine, [a.name for a in theirs if a.name in mine], name)
+            left = {a.name for a in theirs} - set(mine)
+            self.assertLessEqual(left, {*_sdpa.NOT_TAKEN, "compute_auxiliary"}, name)
+            for a in theirs:
+                if a.name in mine:
+                    self.assertEqual(a.kwarg_only, ours[a.name].kind is inspect.Parameter.KEYWORD_ONLY, a.name)
+
+    def test_registered(self):
+        """Named, and no more, until the user activates it; then aten's operators on CUDA are ours."""
+        ours.register()
+        self.assertIn("attnc", torch.nn.attention.list_flash_attention_impls())
+        self.assertIsNone(torch.nn.attention.current_flash_attention_impl())
+        torch.nn.attention.activate_flash_attention_impl("attnc")
+        self.addCleanup(torch.nn.attention.restore_flash_attention_impl)
+        self.assertEqual(torch.nn.attention.current_flash_attention_impl(), "attnc")
+
+    def test_forward_and_backward(self):
+        q, k, v = (x.clone().requires_grad_() for x in self.x)
+        made = _sdpa.scaled_dot_product_flash_attention(*self.x, 0.0, True, scale=0.2)
+        self.assertEqual(len(made), len(_sdpa._schema("_scaled_dot_product_flash_attention").returns))
+        wanted = ours.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.2)
+        self.assertLessEqual((made[0] - wanted).abs().max().item(), 2e-3)
+        dout = torch.randn_like(wanted)
+        grads = torch.autograd.grad(wanted, (q, k, v), dout)
+        found = _sdpa.scaled_dot_product_flash_attention_backward(
+            dout, *self.x, made[0], made[1], None, None, 30, 30, 0.0, True, *made[6:8], scale=0.2)
+        for a, b in zip(found, grads):
+            self.assertLessEqual((a - b).abs().max().item(), 1e-2)
+        turned = [x.transpose(1, 2) for x in self.x]
+        out, lse, *_ = _sdpa.flash_attention_forward(*turned, None, None, 30, 30, 0.0, True, False, scale=0.2)
+        self.assertTrue(torch.equal(out, made[0].transpose(1, 2)) and torch.equal(lse, made[1]))
+        rows = [x.flatten(0, 1) for x in turned]
+        cu = torch.tensor([0, 30, 60], dtype=torch.int32)
+        packed, lse, *_ = _sdpa.flash_attention_forward(*rows, cu, cu, 30, 30, 0.0, True, False, scale=0.2)
+        self.assertTrue(torch.equal(packed.view(out.shape), out))
+        dq, _, _ = _sdpa.flash_attention_backward(dout.transpose(1, 2).flatten(0, 1), *rows, packed, lse, cu, cu, 30, 30,
+                                                  0.0, True, None, None, scale=0.2)
+        self.assertLessEqual((dq.view(out.shape) - found[0].transpose(1, 2)).abs().max().item(), 1e-2)
+
+    def test_fallback(self):
+        """With torch's own keys and arguments, and a reason that can be asked for."""
+        calls, name = [], "_scaled_dot_product_flash_attention"
+        call = _sdpa.choosing(name, _sdpa.OPERATORS[name], lambda keys, *args, **given: calls.append((keys, args, given)))
+        call("keys", *self.x, 0.5, True, scale=0.1)
+        self.assertEqual((calls[0][0], calls[0][1][3:], calls[0][2]), ("keys", (0.5, True), {"scale": 0.1}))
+        call("keys", *(x.float() for x in self.x))
+        self.assertIn("dropout", str(ours.fallbacks()))
+        self.assertIn("float32", str(ours.fallbacks()))
+        self.assertEqual(len(call("keys", *self.x)), 9)
+        self.assertEqual(len(calls), 2)
 
 
 if __name__ == "__main__":

@@ -289,7 +289,7 @@ class Recorded(common.Case):
                 out = attnc.flash_attn_with_kvcache(q, k, v, k_new, v_new, cos, cos,
                                                     cache_seqlens=vector([33, 9], "cpu"), block_table=table)
             launched = [self.stub.stub_launch_at(n) for n in range(before, self.stub.stub_launches())]
-            self.assertGreaterEqual(len(launched), 3)
+            self.assertGreaterEqual(len(launched), 2)
             for x, got in ((k_new, launched[0]), (v, launched[0]), (out, launched[-1])):
                 self.assertIn(x.data_ptr(), got.values[:got.n_params])
             for wait in (b"cuCtxSynchronize", b"cuStreamSynchronize", b"cuMemcpyDtoH_v2"):

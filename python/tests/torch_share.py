@@ -9,7 +9,7 @@ common.need("torch")
 common.need("transformers")
 
 FILES = ("test_torch", "test_torch_varlen", "test_torch_dropout", "test_torch_functions", "test_operators",
-         "test_huggingface", "test_gradients")
+         "test_huggingface", "test_gradients", "test_compat")
 # What they leave to the slow tests: (the beginning of) names.
 LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
         "test_operators.Operators.test_combine", "test_operators.Compiled.test_packed",

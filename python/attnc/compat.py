@@ -1,0 +1,218 @@
+"""attnc under the names that programs import FlashAttention by:
+
+    import attnc.compat
+    attnc.compat.install("flash_attn")     # before the program that says `import flash_attn`
+
+gives this process `flash_attn`, `flash_attn.flash_attn_interface`, `flash_attn.bert_padding`,
+`flash_attn_interface` (FlashAttention 3) and `flash_attn.cute` (4).  What they have and attnc has not is an
+ImportError that says so.  Needs torch.
+"""
+import importlib.abc
+import importlib.util
+import sys
+import types
+
+from .peers import FUNCTIONS, refuse
+
+FOLLOWED = "2.8.3"  #: the version of FlashAttention whose names and order these are
+ROOTS = ("flash_attn", "flash_attn_interface")
+
+
+# ---- FlashAttention 2's functions under autograd, which sequence-parallel programs call ----
+
+
+def _flash_attn_forward(q, k, v, dropout_p, softmax_scale, causal, window_size_left, window_size_right, softcap,
+                        alibi_slopes, return_softmax):
+    """(out, softmax_lse, S_dmask, rng_state), without a gradient."""
+    import torch
+    from ._operators import rng_state_of
+    state = rng_state_of(None, dropout_p, q, q.shape[0], q.shape[2])
+    out, lse = torch.ops.attnc.flash_attn(q, k, v, alibi_slopes, dropout_p, state, softmax_scale, causal,
+                                          window_size_left, window_size_right, softcap, False)
+    return out, lse, _mask(return_softmax, state, out, (q.shape[0], q.shape[1], k.shape[1]), dropout_p), state
+
+
+def _flash_attn_varlen_forward(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p,
+                               softmax_scale, causal, window_size_left=-1, window_size_right=-1, softcap=0.0,
+                               alibi_slopes=None, return_softmax=False, block_table=None, leftpad_k=None,
+                               seqused_k=None, zero_tensors=False):
+    import torch
+    from ._operators import rng_state_of
+    refuse(leftpad_k=leftpad_k)
+    batches = cu_seqlens_q.shape[0] - 1
+    state = rng_state_of(None, dropout_p, q, batches, q.shape[1])
+    out, lse = torch.ops.attnc.flash_attn_varlen(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, None, seqused_k, block_table, alibi_slopes,
+        dropout_p, state, softmax_scale, causal, window_size_left, window_size_right, softcap, False)
+    return out, lse, _mask(return_softmax, state, out, (batches, max_seqlen_q, max_seqlen_k), dropout_p), state
+
+
+def _mask(wanted, state, out, sizes, dropout_p):
+    import torch
+    if not wanted or state is None:
+        return out.new_empty((0,))
+    return torch.ops.attnc.dropout_mask(state, out, *sizes, dropout_p)
+
+
+def _flash_attn_backward(dout, q, k, v, out, softmax_lse, dq, dk, dv, dropout_p, softmax_scale, causal,
+                         window_size_left, window_size_right, softcap, alibi_slopes, deterministic, rng_state=None):
+    """Writes dq, dk, dv; returns the sums of dout · out, fp32 (b, h, sq)."""
+    import torch
+    _write((dq, dk, dv), torch.ops.attnc.flash_attn_bwd(
+        dout, None, q, k, v, out, softmax_lse, alibi_slopes, dropout_p, rng_state, softmax_scale, causal,
+        window_size_left, window_size_right, softcap, deterministic))
+    return (dout.float() * out.float()).sum(-1).transpose(1, 2).contiguous()
+
+
+def _flash_attn_varlen_backward(dout, q, k, v, out, softmax_lse, dq, dk, dv, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
+                                max_seqlen_k, dropout_p, softmax_scale, causal, window_size_left, window_size_right,
+                                softcap, alibi_slopes, deterministic, rng_state=None, zero_tensors=False):
+    import torch
+    _write((dq, dk, dv), torch.ops.attnc.flash_attn_varlen_bwd(
+        dout, None, q, k, v, out, softmax_lse, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, None, None,
+        None, alibi_slopes, dropout_p, rng_state, softmax_scale, causal, window_size_left, window_size_right, softcap,
+        deterministic))
+    return (dout.float() * out.float()).sum(-1).transpose(0, 1).contiguous()
+
+
+def _write(to, made):
+    for x, y in zip(to, made):
+        if x is not None:
+            x.copy_(y)
+
+
+# ---- FlashAttention 3 and 4: other orders, the same functions ----
+
+
+def _fa3_func(q, k, v, softmax_scale=None, causal=False, qv=None, q_descale=None, k_descale=None, v_descale=None,
+              window_size=(-1, -1), attention_chunk=0, softcap=0.0, num_splits=1, pack_gqa=None, deterministic=False,
+              sm_margin=0, return_attn_probs=False):
+    from . import flash
+    refuse(qv=qv, q_descale=q_descale, k_descale=k_descale, v_descale=v_descale, attention_chunk=attention_chunk,
+           num_splits=num_splits, pack_gqa=pack_gqa, sm_margin=sm_margin)
+    made = flash.flash_attn_func(q, k, v, 0.0, softmax_scale, causal, window_size, softcap, None, deterministic,
+                                 return_attn_probs)
+    return made[:2] if return_attn_probs else made
+
+
+def _fa3_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q=None, seqused_k=None,
+                     softmax_scale=None, causal=False, qv=None, q_descale=None, k_descale=None, v_descale=None,
+                     window_size=(-1, -1), attention_chunk=0, softcap=0.0, num_splits=1, pack_gqa=None,
+                     deterministic=False, sm_margin=0, return_attn_probs=False):
+    from . import flash
+    refuse(qv=qv, q_descale=q_descale, k_descale=k_descale, v_descale=v_descale, attention_chunk=attention_chunk,
+           num_splits=num_splits, pack_gqa=pack_gqa, sm_margin=sm_margin)
+    made = flash.flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, 0.0,
+                                        softmax_scale, causal, window_size, softcap, None, deterministic,
+                                        return_attn_probs, seqused_q=seqused_q, seqused_k=seqused_k)
+    return made[:2] if return_attn_probs else made
+
+
+def _window(window_size):
+    """FlashAttention 4 writes None for -1."""
+    return tuple(-1 if n is None else n for n in window_size)
+
+
+def _fa4_func(q, k, v, softmax_scale=None, causal=False, window_size=(None, None), learnable_sink=None, softcap=0.0,
+              num_splits=1, pack_gqa=None, deterministic=False, return_lse=False, **others):
+    """(out, lse), lse None unless it is wanted."""
+    refuse(learnable_sink=learnable_sink, num_splits=num_splits, pack_gqa=pack_gqa)
+    _refuse_others(others)
+    made = _fa3_func(q, k, v, softmax_scale, causal, window_size=_window(window_size), softcap=softcap,
+                     deterministic=deterministic, return_attn_probs=return_lse)
+    return made if return_lse else (made, None)
+
+
+def _fa4_varlen_func(q, k, v, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None, max_seqlen_k=None,
+                     seqused_q=None, seqused_k=None, page_table=None, softmax_scale=None, causal=False,
+                     window_size=(None, None), learnable_sink=None, softcap=0.0, num_splits=1, pack_gqa=None,
+                     deterministic=False, return_lse=False, **others):
+    from . import flash
+    refuse(learnable_sink=learnable_sink, num_splits=num_splits, pack_gqa=pack_gqa)
+    _refuse_others(others)
+    made = flash.flash_attn_varlen_func(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, 0.0, softmax_scale, causal,
+        _window(window_size), softcap, None, deterministic, return_lse, page_table, seqused_q=seqused_q,
+        seqused_k=seqused_k)
+    return made[:2] if return_lse else (made, None)
+
+
+def _refuse_others(others):
+    given = [n for n, x in others.items() if x is not None]
+    if given:
+        raise NotImplementedError(f"{', '.join(given)}: of flash_attn.cute not supported; attnc.flex_attention takes "
+                                  "masks and scores as functions")
+
+
+# ---- the modules ----
+
+
+class _Module(types.ModuleType):
+    """What it has not, and another FlashAttention has, is an ImportError when it is imported."""
+
+    def __getattr__(self, name):
+        if name in FUNCTIONS:
+            raise ImportError(f"attnc has no {name} for {self.__name__}: {FUNCTIONS[name]}", name=self.__name__)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ImportError(f"attnc's {self.__name__} has no {name}; it has {', '.join(sorted(self.__all__))}",
+                          name=self.__name__)
+
+
+def _modules():
+    """{name: {what is in it}}."""
+    from . import bert_padding, flash
+    two = {n: getattr(flash, n) for n in (
+        "flash_attn_func", "flash_attn_kvpacked_func", "flash_attn_qkvpacked_func", "flash_attn_varlen_func",
+        "flash_attn_varlen_kvpacked_func", "flash_attn_varlen_qkvpacked_func", "flash_attn_with_kvcache")}
+    inner = {f.__name__: f for f in (_flash_attn_forward, _flash_attn_varlen_forward, _flash_attn_backward,
+                                     _flash_attn_varlen_backward)}
+    three = {"flash_attn_func": _fa3_func, "flash_attn_varlen_func": _fa3_varlen_func,
+             "flash_attn_with_kvcache": flash.flash_attn_with_kvcache,
+             "flash_attn_combine": flash.flash_attn_combine}
+    four = {"flash_attn_func": _fa4_func, "flash_attn_varlen_func": _fa4_varlen_func,
+            "flash_attn_combine": flash.flash_attn_combine}
+    return {"flash_attn": {**two, "__version__": FOLLOWED}, "flash_attn.flash_attn_interface": {**two, **inner},
+            "flash_attn.bert_padding": {n: getattr(bert_padding, n) for n in ("pad_input", "unpad_input")},
+            "flash_attn.cute": four, "flash_attn.cute.interface": four, "flash_attn_interface": three}
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Refuses submodules that there are not, by name."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ROOTS and name not in sys.modules:
+            raise ModuleNotFoundError(f"attnc has no {name}; it has {', '.join(sorted(_modules()))}", name=name)
+        return None
+
+
+def install(name="flash_attn"):
+    """Modules of FlashAttention made of attnc's functions, for imports from now on.  RuntimeError if another
+    one is imported already."""
+    import torch  # noqa: F401  functions of torch tensors
+
+    from . import _operators  # noqa: F401
+    if name != "flash_attn":
+        raise ValueError(f"install({name!r}): \"flash_attn\" is what can be installed")
+    others = [n for n in sys.modules if n.partition(".")[0] in ROOTS and not isinstance(sys.modules[n], _Module)]
+    if others:
+        raise RuntimeError(f"{others[0]} is imported already, and is not attnc's: install before it is")
+    for path, content in _modules().items():
+        module = _Module(path, __doc__)
+        module.__dict__.update(content, __all__=[n for n in content if not n.startswith("__")], __file__=__file__)
+        module.__dict__["__spec__"] = importlib.util.spec_from_loader(path, None, is_package="." not in path)
+        if path in ("flash_attn", "flash_attn.cute"):
+            module.__dict__["__path__"] = []
+        sys.modules[path] = module
+        parent, _, last = path.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], last, module)
+    if not any(isinstance(x, _Finder) for x in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+def uninstall():
+    """As if it had not been; what was imported keeps what it has."""
+    sys.meta_path[:] = [x for x in sys.meta_path if not isinstance(x, _Finder)]
+    for path in [n for n, x in sys.modules.items() if isinstance(x, _Module)]:
+        del sys.modules[path]
