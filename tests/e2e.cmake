@@ -268,6 +268,9 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   set_tests_properties(e2e_dropout_pairs PROPERTIES LABELS e2e)
   add_test(NAME e2e_dropout_mutants COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --mutants)
   set_tests_properties(e2e_dropout_bits e2e_dropout_mutants PROPERTIES LABELS "e2e;slow")
+  add_test(NAME e2e_prefix_bytes COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/prefix_bytes.py $<TARGET_FILE:attnc_cli>)
+  set_tests_properties(e2e_prefix_bytes PROPERTIES LABELS e2e)
   rotating(e2e_pages 48 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
