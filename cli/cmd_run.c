@@ -199,14 +199,30 @@ launch(const Run *k, OneRun *o, attnc_error *e)
   return execute(&o->x, e);
 }
 
+/* Of what each input of the call has in device memory. */
+static json_t *
+sectors_read(const Run *k, const OneRun *o)
+{
+  json_t *all = k->device.emu_sectors_read ? json_object() : NULL;
+  for (int i = 0; all && i < o->host.call.n_slots; i++) {
+    const ShapedTensor *t = &o->host.call.at[i];
+    uint64_t n;
+    if (o->device.at[i] && t->t.access == ACCESS_IN &&
+        !k->device.emu_sectors_read(o->device.at[i], &n))
+      json_object_set_new(all, t->t.name, json_integer((json_int_t)n));
+  }
+  return all;
+}
+
 static void
-take_emulator(const Run *k, RunResult *r)
+take_emulator(const Run *k, const OneRun *o, RunResult *r)
 {
   r->findings = device_findings(&k->device);
   if (options_has(&k->c->opt, OPT_STATS) && k->device.emu_get_stats) {
     r->stats.size = sizeof r->stats;
     k->device.emu_get_stats(&r->stats);
     r->has_stats = true;
+    r->sectors_read = sectors_read(k, o);
   }
   if (options_has(&k->c->opt, OPT_PROFILE))
     r->profile = device_profile(&k->device);
@@ -243,7 +259,7 @@ run_steps(Run *k, OneRun *o, RunResult *r, attnc_error *e)
     TRY(forward_ahead(k->c, &k->device, k->ctx, &o->spec, &o->host, e));
   TRY(make_plan(k, o, r, e));
   attnc_status st = launch(k, o, e);
-  take_emulator(k, r);
+  take_emulator(k, o, r);
   return st == ATTNC_OK && !r->findings ? take_results(k, o, r, e) : st;
 }
 

@@ -38,6 +38,7 @@ void
 run_free(RunResult *r)
 {
   json_decref(r->plan);
+  json_decref(r->sectors_read);
   free(r->findings);
   free(r->profile);
   *r = (RunResult){0};
@@ -113,6 +114,10 @@ print_stats(const RunResult *r)
   double s = r->stats.host_seconds;
   printf("  %-24s %.3f, %.1f million thread instructions a second\n", "seconds emulating",
          s, s > 0 ? (double)r->stats.thread_instructions / s * 1e-6 : 0.0);
+  const char *name;
+  json_t *n;
+  json_object_foreach(r->sectors_read, name, n)
+      printf("  sectors read of %-8s %lld\n", name, (long long)json_integer_value(n));
 }
 
 static void
@@ -230,9 +235,11 @@ run_print_brief(const Cli *c, const RunResult *r, int width)
 /* ---- JSON ---- */
 
 static json_t *
-stats_json(const attncEmuStats *stats)
+stats_json(const attncEmuStats *stats, json_t *sectors_read)
 {
   json_t *j = json_object();
+  if (sectors_read)
+    json_object_set(j, "sectors_read", sectors_read);
 #define X(member, text)                                                                    \
   json_object_set_new(j, #member, json_integer((json_int_t)stats->member));
   STATS_TABLE(X)
@@ -302,7 +309,7 @@ run_json(const RunResult *r)
                                   "least", r->timing.least, "most", r->timing.most,
                                   "spread", r->timing.spread, "n", r->timing.n));
   if (r->has_stats)
-    json_object_set_new(j, "stats", stats_json(&r->stats));
+    json_object_set_new(j, "stats", stats_json(&r->stats, r->sectors_read));
   if (r->profile)
     json_object_set_new(j, "profile", json_loads(r->profile, 0, NULL));
   return j;

@@ -21,6 +21,7 @@ typedef struct RunResult {
   char *profile;  /* JSON, malloc'd */
   attncEmuStats stats;
   bool has_stats;
+  json_t *sectors_read; /* with stats: by tensor of the call; NULL: the emulator has none */
 } RunResult;
 
 int run_exit_code(const RunResult *);

@@ -75,6 +75,7 @@ typedef struct Case {
   int64_t page_size;
   int64_t mean_q, mean_k; /* rows of a sequence, where they are known */
   int sms;
+  bool guessed;   /* the lengths are assumed: nobody has told them */
   CaseMemo *memo; /* NULL: the tiles of a mask_mod are not counted, its band alone is */
 } Case;
 

@@ -35,6 +35,7 @@ open_library(Device *d, const char *path, attnc_error *e)
   symbol(d, "attncEmuGetStats", &d->emu_get_stats);
   symbol(d, "attncEmuResetStats", &d->emu_reset_stats);
   symbol(d, "attncEmuTakeFindings", &d->emu_take_findings);
+  symbol(d, "attncEmuSectorsRead", &d->emu_sectors_read);
   symbol(d, "attncEmuProfile", &d->emu_profile);
   d->emulated = d->emu_configure != NULL;
   return ATTNC_OK;

@@ -30,6 +30,7 @@ typedef struct Device {
   void (*emu_get_stats)(attncEmuStats *);
   void (*emu_reset_stats)(void);
   size_t (*emu_take_findings)(char *, size_t);
+  int (*emu_sectors_read)(uint64_t address, uint64_t *sectors);
   size_t (*emu_profile)(char *, size_t);
 } Device;
 

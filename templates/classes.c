@@ -112,18 +112,14 @@ typedef struct Seen {
 } Seen;
 
 /* Keys that are looked at together: few, as each element's part of the mask is code. */
-static int
-part_of(const Partition *p)
-{
-  return p->bn % (2 * STRIP) ? STRIP : 2 * STRIP;
-}
+enum { KEYS = STRIP };
 
 /* Scores of 0 that the mask has turned into −inf are −1 here, and those that are left 0. */
 static void
 look_at_part(Tb *t, const Partition *p, At at, Tile is, const Seen *seen)
 {
   Tile least = t_const(t, -1), one = t_const(t, 1);
-  Tile scores = t_zero(t, STRIP, part_of(p));
+  Tile scores = t_zero(t, STRIP, KEYS);
   scores = t_mask(t, &p->call->mask, scores, at);
   scores = t_max(t, scores, least);
   Tile some = t_row_max(t, scores);
@@ -146,12 +142,11 @@ is_any(Tb *t, Tile rows)
 static void
 look_at_strip(Tb *t, const Partition *p, const AtTile *x, Idx strip, const Seen *seen)
 {
-  int part = part_of(p);
   Idx q = i_add(x->w.q0, i_mul(strip, STRIP)), first = i_mul(x->n, p->bn);
   At at = {.q = q, .b = x->w.b, .h = x->w.h, .hk = x->w.hk};
   Tile is = there_are(t, i_sub(p->call->sq, q));
-  T_FOR (t, i, ((Span){i_int(0), i_int(p->bn / part), i_int(1)})) {
-    at.k = i_add(first, i_mul(i, part));
+  T_FOR (t, i, ((Span){i_int(0), i_int(p->bn / KEYS), i_int(1)})) {
+    at.k = i_add(first, i_mul(i, KEYS));
     look_at_part(t, p, at, is, seen);
   }
 }

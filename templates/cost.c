@@ -29,6 +29,7 @@ Case
 cost_assume(const Case *c)
 {
   Case k = *c;
+  k.guessed = c->sq <= 0;
   k.b = assumed(c->b, 2);
   k.h = assumed(c->h, 16);
   k.hk = assumed(c->hk, k.h);
@@ -73,6 +74,14 @@ tiles_of(const Case *c, const Band *band, int bn, double q0, double q1)
  * class is asked of the mask's intervals, as in kernels, and a search has some forty cuts
  * into tiles. */
 enum { MASK_GROUPS = 16, MASK_KEYS = 32 };
+/* Of an expression of more nodes half as many, or asking would be a fifth of a compile. */
+enum { LONG_MASK = 64 };
+
+static int
+of_mask(const Spec *s, int most)
+{
+  return s->mask_mod.n && s->mask_mod.lists[0].n > LONG_MASK ? most / 2 : most;
+}
 
 /* Of one cut: rows of a block, keys of a tile; of[] by intervals, and as they are. */
 typedef struct MaskCount {
@@ -112,9 +121,15 @@ class_of(const MaskProblem *x, int bn, ExprRange q, int64_t first, int64_t n)
 }
 
 /* Of those that are sampled so many are looked at more closely, at some of their elements;
- * and of tiles of which tables that are not known decide a share is taken to be EMPTY. */
+ * and of tiles of which tables that are not known decide a share is taken to be EMPTY:
+ * none where the lengths are not known either, as those may be the call's few last keys. */
 enum { CLOSER = 2, POINTS = 16 };
 static const double UNKNOWN_EMPTY = 0.5;
+
+/* Shares by class of what was looked at. */
+typedef struct Closer {
+  double of[3], unknown_empty;
+} Closer;
 
 static ExprRange
 point_of(ExprRange r, double at)
@@ -125,7 +140,7 @@ point_of(ExprRange r, double at)
 
 /* What of a PARTIAL tile is one when all of its elements are asked: of[] gets shares. */
 static void
-look_closer(const MaskProblem *x, ExprRange q, ExprRange k, double of[3])
+look_closer(const MaskProblem *x, ExprRange q, ExprRange k, Closer *to)
 {
   bool is[3] = {false};
   for (int i = 0; i < POINTS && !(is[MASK_EMPTY] && is[MASK_FULL]); i++) {
@@ -133,19 +148,20 @@ look_closer(const MaskProblem *x, ExprRange q, ExprRange k, double of[3])
     ExprRange key = point_of(k, fmod(i * 0.6180339887 + 0.5, 1));
     is[mask_tile_class(x, row, key)] = true;
   }
-  double empty = is[MASK_FULL] ? 0 : is[MASK_PARTIAL] ? UNKNOWN_EMPTY : 1;
+  double empty = is[MASK_FULL] ? 0 : is[MASK_PARTIAL] ? to->unknown_empty : 1;
   double full = is[MASK_EMPTY] || is[MASK_PARTIAL] ? 0 : is[MASK_FULL];
-  of[MASK_EMPTY] += empty;
-  of[MASK_FULL] += full;
-  of[MASK_PARTIAL] += 1 - empty - full;
+  to->of[MASK_EMPTY] += empty;
+  to->of[MASK_FULL] += full;
+  to->of[MASK_PARTIAL] += 1 - empty - full;
 }
 
 /* By class: parts of the keys that are of one as a whole, and of the others' tiles a
  * sample. */
 static void
-count_classes(const MaskProblem *x, int bn, ExprRange q, double of[3], double closer[3])
+count_classes(const MaskProblem *x, int bn, ExprRange q, double of[3], Closer *closer)
 {
-  int64_t n = (x->sk + bn - 1) / bn, part = (n + MASK_KEYS - 1) / MASK_KEYS, open = 0;
+  int64_t keys = of_mask(x->spec, MASK_KEYS), n = (x->sk + bn - 1) / bn, open = 0;
+  int64_t part = (n + keys - 1) / keys;
   int64_t first[MASK_KEYS];
   int parts = 0;
   for (int64_t j = 0; j < n; j += part) {
@@ -158,7 +174,7 @@ count_classes(const MaskProblem *x, int bn, ExprRange q, double of[3], double cl
     first[parts++] = j;
     open += here; /* all but the last part are whole */
   }
-  int64_t some = least(open, MASK_KEYS), each = some / CLOSER + 1;
+  int64_t some = least(open, keys), each = some / CLOSER + 1;
   for (int64_t i = 0; i < some; i++) {
     int64_t at = sampled(i, some, open), tile = first[at / part] + at % part;
     MaskClass its = class_of(x, bn, q, tile, 1);
@@ -191,13 +207,14 @@ tiles_by_class(const MaskProblem *x, int bn, const double of[3])
 
 /* By intervals, and where a first step may look at elements, as they are. */
 static void
-tiles_of_mask(const MaskProblem *x, int bn, ExprRange q, Tiles *decided, Tiles *exact)
+tiles_of_mask(const MaskProblem *x, int bn, ExprRange q, bool guessed, Tiles *decided,
+              Tiles *exact)
 {
   double of[] = {[MASK_EMPTY] = 0, [MASK_PARTIAL] = 0, [MASK_FULL] = 0};
-  double closer[] = {[MASK_EMPTY] = 0, [MASK_PARTIAL] = 0, [MASK_FULL] = 0};
-  count_classes(x, bn, q, of, classes_are_open(x->spec) ? closer : NULL);
+  Closer closer = {.unknown_empty = guessed ? 0 : UNKNOWN_EMPTY};
+  count_classes(x, bn, q, of, classes_are_open(x->spec) ? &closer : NULL);
   *decided = tiles_by_class(x, bn, of);
-  share(of, closer);
+  share(of, closer.of);
   *exact = tiles_by_class(x, bn, of);
 }
 
@@ -270,7 +287,7 @@ mask_count(const Case *c, const Lengths *l, const Tickets *t, int n, double rows
     int64_t h = i % c->h, hk = h / (c->h / c->hk);
     x.h = (ExprRange){h, h};
     x.hk = (ExprRange){hk, hk};
-    tiles_of_mask(&x, bn, of.rows, &m->of[i], &m->exact[i]);
+    tiles_of_mask(&x, bn, of.rows, c->guessed, &m->of[i], &m->exact[i]);
   }
   c->memo->counts = m;
   return m;
@@ -324,7 +341,9 @@ blocks_of(const Case *c, const Partition *p, Blocks *x)
   *t = partition_order(c, p);
   if (own)
     order_by_lengths(&l, p, rows, t, c->b);
-  t->step = alike ? t->blocks : step_of(t->blocks, counts_mask(c) ? MASK_GROUPS : GROUPS);
+  t->step =
+      alike ? t->blocks
+            : step_of(t->blocks, counts_mask(c) ? of_mask(c->spec, MASK_GROUPS) : GROUPS);
   x->n = (int)groups_of(t->blocks, t->step);
   if (x->n == 1) /* whoever comes first: all weigh the same */
     t->section = t->heads;

@@ -61,6 +61,18 @@ static const SpaceAxis shared = {
     {"block_m", "block_n", "num_warps", "warps_n"},
     4,
     {{64, 32, 8, 2}, {32, 32, 4, 2}, {64, 64, 8, 4}, {32, 64, 4, 4}}};
+/* Without cp.async, of more columns of O than FEW_COLUMNS: others take too many registers.
+ * Of half the columns there is room for what masks ask of each element. */
+enum { FEW_COLUMNS = 192 };
+static const SpaceAxis broad = {{"block_m", "block_n", "num_warps", "warps_n"},
+                                7,
+                                {{64, 32, 4, 1},
+                                 {128, 32, 8, 1},
+                                 {32, 32, 2, 1},
+                                 {64, 16, 4, 1},
+                                 {128, 16, 8, 1},
+                                 {32, 16, 2, 1},
+                                 {32, 32, 4, 2}}};
 static const SpaceAxis keys_ahead = {{"block_n"}, 4, {{32}, {64}, {96}, {128}}};
 static const SpaceAxis keys_at_once = {{"block_n"}, 5, {{32}, {64}, {96}, {128}, {16}}};
 static const SpaceAxis stages = {{"num_stages"}, 3, {{1}, {2}, {3}}};
@@ -72,6 +84,8 @@ static const SpaceAxis lists = {{"classes"}, 2, {{CLASSES_INTERVALS}, {CLASSES_S
 static const SpaceAxis *const *
 axes(const Case *c)
 {
+  static const SpaceAxis *const of_broad[3][4] = {
+      {&broad, &q_place}, {&broad, &q_place, &order}, {&broad, &q_place, &lists}};
   static const SpaceAxis *const all[3][2][2][6] = {
       {{{&rows, &keys_at_once, &q_place}, {&rows, &keys_ahead, &stages, &q_place}},
        {{&shared, &q_place}, {&shared, &stages, &q_place}}},
@@ -82,6 +96,8 @@ axes(const Case *c)
         {&rows, &keys_ahead, &stages, &q_place, &lists}},
        {{&shared, &q_place, &lists}, {&shared, &stages, &q_place, &lists}}}};
   int ahead = spec_has_lengths(c->spec) ? 1 : classes_are_open(c->spec) ? 2 : 0;
+  if (!c->target->cp_async && c->spec->head_dim_v > FEW_COLUMNS)
+    return of_broad[ahead];
   return all[ahead][wide(c->spec)][c->target->cp_async];
 }
 
@@ -338,16 +354,18 @@ block_clocks(const Case *c, const Sched *s, int ctas)
 }
 
 /* With copies on their way what a score reads by what another table holds may be spilled:
- * T5's 32x96 on 2 warps, 32 bytes (ptxas 13.0, sm_75).  Estimated. */
-enum { STAGED_CHAINED = 24 };
+ * T5's 32x96 on 2 warps, 32 bytes; and what a mask reads for each element: Gemma 3's
+ * images, 64x16 at head_dim 256, 156 bytes (ptxas 13.0, sm_75).  Estimated. */
+enum { STAGED_CHAINED = 24, STAGED_ASKED = 8 };
 static const double SPILLED = 1.5;
 
 static double
 spilled(const Case *c, const Sched *s)
 {
-  bool chained = !c->target->cp_async && c->spec->score_cost.chained;
-  int regs = chained ? live_regs(c->spec, c->target, s) + STAGED_CHAINED : 0;
-  return regs > LIVE_MAX ? SPILLED : 1;
+  const Spec *p = c->spec;
+  int more = p->score_cost.chained ? STAGED_CHAINED : p->mask_cost.loads ? STAGED_ASKED : 0;
+  bool staged = !c->target->cp_async && more;
+  return staged && live_regs(p, c->target, s) + more > LIVE_MAX ? SPILLED : 1;
 }
 
 static SchedCost

@@ -218,6 +218,11 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_seqlens 20 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/seqlens.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
+  set(sectors ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/sectors.py)
+  rotating(e2e_sectors 10 COMMAND ${sectors} $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
+  add_test(NAME e2e_sectors_can_fail COMMAND ${sectors} - --self-test)
+  set_tests_properties(e2e_sectors_can_fail PROPERTIES LABELS e2e)
   set(packed ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/packed.py)
   rotating(e2e_packed 30 COMMAND ${packed} $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS "e2e;ptxas"

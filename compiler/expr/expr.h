@@ -232,9 +232,11 @@ struct ExprRange {
 #define EXPR_ANY ((ExprRange){INT32_MIN, INT32_MAX})
 
 typedef ExprRange ExprLoads(const void *user, int tensor, const ExprRange *index);
+typedef bool ExprEnds(const void *user, int tensor);
 typedef struct ExprBox {
   ExprRange var[EXPR_VARS];
   ExprLoads *loads; /* NULL: any value */
+  ExprEnds *ends;   /* NULL, or of which tensors what `loads` knows is one of its ends */
   const void *user;
 } ExprBox;
 

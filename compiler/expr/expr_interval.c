@@ -173,6 +173,24 @@ compared(ExprOp op, ExprRange a, ExprRange b)
   }
 }
 
+/* Is a one of two numbers, between which all of b lies? */
+static bool
+within_ends(const Expr *e, const ExprBox *box, ExprRange a, ExprRange b)
+{
+  bool known = e->op == EXPR_OP_LOAD && (a.lo != INT32_MIN || a.hi != INT32_MAX);
+  return known && box->ends && a.lo < b.lo && b.hi < a.hi && box->ends(box->user, e->i);
+}
+
+static ExprRange
+alike(const Expr *e, const ExprBox *box, const ExprRange *v)
+{
+  bool apart =
+      within_ends(e->arg[0], box, v[0], v[1]) || within_ends(e->arg[1], box, v[1], v[0]);
+  if (apart)
+    return e->op == EXPR_OP_EQ ? (ExprRange){0, 0} : (ExprRange){1, 1};
+  return compared(e->op, v[0], v[1]);
+}
+
 /* ---- nodes ---- */
 
 static ExprRange
@@ -249,8 +267,9 @@ expr_range_of(const Expr *e, const ExprBox *box, const ExprRange *v)
   case WANT_LOGIC:
     return logic(e->op, v[0], v[1]);
   case WANT_ORDER:
-  case WANT_EQUAL:
     return real ? ANY_BOOL : compared(e->op, v[0], v[1]);
+  case WANT_EQUAL:
+    return real ? ANY_BOOL : alike(e, box, v);
   case WANT_TO_I32:
     return EXPR_ANY;
   default:

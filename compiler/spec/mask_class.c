@@ -63,6 +63,14 @@ loads(const void *user, int tensor, const ExprRange *index)
   return a <= b ? (ExprRange){a, b} : (ExprRange){b, a};
 }
 
+/* Of a table that is not monotone an element is known, or one of two. */
+static bool
+is_an_end(const void *user, int tensor)
+{
+  const MaskProblem *p = user;
+  return !p->spec->tables.at[tensor].monotone;
+}
+
 /* ---- limits of the rows ---- */
 
 /* Keys [start, end) that some row of the box may see, and [full_start, full_end) that all
@@ -129,6 +137,7 @@ box_of(const MaskProblem *p, ExprRange q, ExprRange k)
   box.var[EXPR_H] = p->h;
   box.var[EXPR_HK] = p->hk;
   box.loads = loads;
+  box.ends = is_an_end;
   box.user = p;
   return box;
 }

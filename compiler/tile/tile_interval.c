@@ -221,12 +221,25 @@ turned(IdxBounds a)
   return truth(a.no, a.yes, a.point);
 }
 
+/* Does all of b lie between two numbers of which a is one? */
+static Idx
+within_ends(IdxBounds a, IdxBounds b)
+{
+  if (!a.ends.node)
+    return i_int(0);
+  IdxBounds inside = ends(idx_lt, a.lo, b.lo, b.hi, a.hi);
+  return i_and(a.ends, i_and(inside.lo, inside.hi));
+}
+
 /* Of ranges a.lo <= a.hi, so that both ends of both are equal where these two are. */
 static IdxBounds
 equal(IdxBounds a, IdxBounds b, bool point)
 {
   IdxBounds apart = ends(idx_lt, a.hi, b.lo, b.hi, a.lo);
-  Idx no = i_or(apart.lo, apart.hi);
+  Idx no = i_or(apart.lo, apart.hi), between = within_ends(a, b);
+  no = i_or(no, between);
+  between = within_ends(b, a);
+  no = i_or(no, between);
   if (point)
     return truth(i_not(no), no, true);
   IdxBounds within = ends(at_most, a.hi, b.lo, b.hi, a.lo);
@@ -366,7 +379,11 @@ element(Tb *t, const Operands *o, const IdxBox *box)
     is.lo = i_min(lo, hi);
     is.hi = i_max(lo, hi);
   }
-  return asked ? select_range(one, is, constants(o->whole)) : is;
+  if (asked)
+    is = select_range(one, is, constants(o->whole));
+  if (either)
+    is.ends = one;
+  return is;
 }
 
 static IdxBounds

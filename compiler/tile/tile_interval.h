@@ -24,6 +24,7 @@ typedef struct IdxBounds {
   Idx lo, hi;
   Idx yes, no;
   bool point; /* exact: lo is hi, or one of yes and no is true */
+  Idx ends;   /* of an i32, a condition: it is lo or hi, and nothing between them */
 } IdxBounds;
 
 /* Of the last node of the list, which is i32 or bool. */

@@ -80,6 +80,9 @@ void shadow_mem_free(ShadowMem *);
 void shadow_mem_init(ShadowMem *, size_t at, size_t n); /* the host wrote these bytes */
 void shadow_mem_copy(ShadowMem *to, size_t at, const ShadowMem *from, size_t from_at,
                      size_t n);
+/* Sectors of 32 bytes that loads and copies of kernels have touched so far, by warp
+ * instruction: what two instructions read counts twice. */
+uint64_t shadow_mem_sectors_read(const ShadowMem *);
 bool shadow_mem_is_init(const ShadowMem *, size_t at, size_t n);
 /* Which bytes of [at, at + n) were ever written, 16 to a number; at: a multiple of 16. */
 void shadow_mem_save(const ShadowMem *, size_t at, size_t n, uint16_t *written);

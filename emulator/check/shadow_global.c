@@ -39,6 +39,7 @@ struct ShadowMem {
   pthread_mutex_t lock;
   ShadowSpan *spans; /* [SPANS] a ring; NULL: there was none */
   uint64_t n_spans;  /* so far */
+  atomic_uint_fast64_t sectors_read;
 };
 
 ShadowMem *
@@ -565,6 +566,12 @@ shadow_mem_span(ShadowMem *m, const ShadowSpan *span, const ShadowSet *late, int
   return found;
 }
 
+uint64_t
+shadow_mem_sectors_read(const ShadowMem *m)
+{
+  return atomic_load_explicit(&m->sectors_read, memory_order_relaxed);
+}
+
 /* Strong accesses of threads are told again as they happen: shadow_notify. */
 static void
 between_ctas(Shadow *s, const ShadowAccess *a, const ShadowMem *m, uint64_t base,
@@ -585,13 +592,15 @@ shadow_global(Shadow *s, const ShadowAccess *a, ShadowMem *m, uint64_t base,
     shadow_sectors(a->mask, half ? 32 : a->bytes, off, &sectors, &ideal);
   s->counts[a->insn].phases += (uint64_t)sectors;
   s->counts[a->insn].ideal += (uint64_t)ideal;
+  bool reads = a->op == SHADOW_READ || a->op == SHADOW_COPY;
+  if (reads)
+    atomic_fetch_add_explicit(&m->sectors_read, (uint64_t)sectors, memory_order_relaxed);
   if (!s->checks)
     return;
   uint64_t epoch = s->launch->number / LAUNCHES, last = ~(uint64_t)0;
   if (atomic_load_explicit(&m->epoch, memory_order_acquire) != epoch)
     enter_epoch(m, epoch);
   bool all = atomic_load_explicit(&m->all_init, memory_order_relaxed);
-  bool reads = a->op == SHADOW_READ || a->op == SHADOW_COPY;
   bool writes = a->op == SHADOW_WRITE || a->op == SHADOW_REWRITE;
   bool grids = s->launch->info.late, waited = grids && shadow_grid_waited(s, a->warp);
   bool ordered = shadow_orders(s), alike = writes && !grids && !ordered && a->bytes < 16;

@@ -1,6 +1,8 @@
 /* What is known of an address. */
 #include "emulator/driver/device.h"
 
+#include <attnc/attnc_emu.h>
+
 #include <string.h>
 
 /* The allocation that the address is in, and whose it is. */
@@ -23,6 +25,19 @@ find(uint64_t address, Found *f)
     *f = (Found){*a, d};
   dev_leave(d);
   return a != NULL;
+}
+
+EXPORT int
+attncEmuSectorsRead(uint64_t address, uint64_t *sectors)
+{
+  CUresult r;
+  Device *d = dev_enter(&r);
+  const Alloc *a = d ? dev_find(d, address, 1) : NULL;
+  if (a && sectors)
+    *sectors = shadow_mem_sectors_read(a->shadow);
+  if (d)
+    dev_leave(d);
+  return a && sectors ? 0 : -1;
 }
 
 static CUmemorytype

@@ -54,6 +54,11 @@ size_t attncEmuTakeOutput(char *buf, size_t n);
  * launch; returns bytes needed, as snprintf does. */
 size_t attncEmuProfile(char *buf, size_t n);
 
+/* Sectors of 32 bytes that kernels have read, by loads and by copies of every kind, of the
+ * allocation that has the address, since it was made: a warp instruction counts each sector
+ * that it touches once.  0, or -1: nothing is there. */
+int attncEmuSectorsRead(uint64_t address, uint64_t *sectors);
+
 #ifdef __cplusplus
 }
 #endif

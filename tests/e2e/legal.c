@@ -138,7 +138,18 @@ compiles(const Case *c)
   return ok;
 }
 
-/* The schedules that the case could have; the n-th time of one draws with 1 in n. */
+/* The case could have the schedule; the n-th time of one draws with 1 in n. */
+static Used *
+note_one(Legal *l, const char *text, const Case *c)
+{
+  Used *u = used(l, text);
+  u->cases++;
+  if (c->seed * 2654435761u % (unsigned)u->cases == 0)
+    snprintf(u->some, CASE_TEXT, "%s", c->text);
+  return u;
+}
+
+/* All that it could have. */
 static void
 note(Legal *l, const json_t *own, const Case *c)
 {
@@ -148,10 +159,7 @@ note(Legal *l, const json_t *own, const Case *c)
   json_array_foreach(own, i, row)
   {
     text_of(row, text);
-    Used *u = used(l, text);
-    u->cases++;
-    if (c->seed * 2654435761u % (unsigned)u->cases == 0)
-      snprintf(u->some, CASE_TEXT, "%s", c->text);
+    note_one(l, text, c);
   }
 }
 
@@ -205,10 +213,8 @@ legal_has(Legal *l, const Case *c)
   {
     text_of(row, text);
     bool same = strcmp(text, c->schedule) == 0;
-    if (few) {
-      used(l, text)->times += same;
-      used(l, text)->cases++;
-    }
+    if (few)
+      note_one(l, text, c)->times += same;
     found |= same;
   }
   json_decref(own);

@@ -11,6 +11,9 @@
 #include <cmocka.h>
 
 #define DOC "tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}}\n"
+#define TWO                                                                                \
+  "tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, other: {dtype: i32, "       \
+  "axes: [9]}}\n"
 #define ANY "tensors: {doc: {dtype: i32, axes: [b, kv]}}\n"
 
 const KitMask kit_masks[] = {
@@ -63,6 +66,9 @@ const KitMask kit_masks[] = {
      "q_idx // 64, kv_idx // 64] >= 3 || kind[b, h, q_idx // 64, kv_idx // 64] >= 1 && "
      "q_idx >= kv_idx\"\n",
      false, false},
+    {"of_two", TWO "mask_mod: \"other[doc[b, q_idx]] == doc[b, kv_idx]\"\n", false, false},
+    {"not_of_two", TWO "mask_mod: \"doc[b, kv_idx] != other[doc[b, q_idx]]\"\n", false,
+     false},
     {"odd_keys", "mask_mod: kv_idx % 2 == 1\n", false, false},
     {"products", "mask_mod: q_idx * kv_idx < 5000\n", false, false},
     {"bits", "mask_mod: (q_idx & kv_idx) == 0\n", false, false},

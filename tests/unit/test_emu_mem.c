@@ -364,6 +364,48 @@ copies(void **state)
   kit_set("async=lazy,seed=0");
 }
 
+/* ---- what is read ---- */
+
+/* Of 4096 bytes: a load of 128, which are 4 sectors; one of 32 words that are 64 bytes
+ * apart, 32; copies of 16 bytes a lane, of which 8 lanes have a source, 4; of all, 16; what
+ * is stored is not read. */
+static void
+sectors_read(void **state)
+{
+  static const char ptx[] =
+      KIT(".shared .align 16 .b8 s[1024]; mov.u32 %r2, s; shl.b32 %r3, %r1, 4;\n"
+          "add.u32 %r2, %r2, %r3; cvt.u64.u32 %rd3, %r3; add.u64 %rd3, %rd1, %rd3;\n"
+          "ld.global.u32 %r5, [%rd2]; shl.b32 %r6, %r1, 6; cvt.u64.u32 %rd4, %r6;\n"
+          "add.u64 %rd4, %rd1, %rd4; ld.global.u32 %r7, [%rd4];\n"
+          "setp.lt.u32 %p1, %r1, 8; selp.u32 %r4, 16, 0, %p1;\n"
+          "cp.async.cg.shared.global [%r2], [%rd3], 16, %r4;\n"
+          "cp.async.cg.shared.global [%r2+512], [%rd3+512], 16;\n"
+          "cp.async.wait_all; st.global.u32 [%rd2], %r5;\n");
+  CUmodule m;
+  CUfunction f = kit_function(ptx, &m);
+  CUdeviceptr p, other;
+  uint64_t n = 1, none = 1;
+  (void)state;
+  OK(cuMemAlloc_v2(&p, sizeof out));
+  OK(cuMemAlloc_v2(&other, 64));
+  OK(cuMemsetD8_v2(p, 1, sizeof out));
+  assert_int_equal(attncEmuSectorsRead(p, &n), 0);
+  assert_int_equal(n, 0);
+  for (uint64_t times = 1; times <= 2; times++) {
+    OK(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 0, NULL, (void *[]){&p}, NULL));
+    OK(cuCtxSynchronize());
+    assert_int_equal(attncEmuSectorsRead(p + 100, &n), 0);
+    assert_int_equal(n, times * (4 + 32 + 4 + 16));
+  }
+  assert_int_equal(attncEmuSectorsRead(other, &none), 0);
+  assert_int_equal(none, 0);
+  OK(cuMemFree_v2(p));
+  OK(cuMemFree_v2(other));
+  assert_int_equal(attncEmuSectorsRead(p, &n), -1);
+  OK(cuModuleUnload(m));
+  kit_no_findings();
+}
+
 /* ---- matrices ---- */
 
 /* Element (r, c) of matrix m is 64 m + 8 r + c; a lane has (lane/4, 2 (lane%4) + {0, 1}).
@@ -447,8 +489,8 @@ main(void)
       cmocka_unit_test(dynamic_shared), cmocka_unit_test(parameters),
       cmocka_unit_test(atomics),        cmocka_unit_test(old_values),
       cmocka_unit_test(every_fault),    cmocka_unit_test(freed),
-      cmocka_unit_test(copies),         cmocka_unit_test(matrices),
-      cmocka_unit_test(products),
+      cmocka_unit_test(copies),         cmocka_unit_test(sectors_read),
+      cmocka_unit_test(matrices),       cmocka_unit_test(products),
   };
   kit_start("arch=sm_90");
   return cmocka_run_group_tests(tests, NULL, NULL);
