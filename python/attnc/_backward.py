@@ -5,7 +5,7 @@ import torch
 
 from . import _torch as ops
 from ._arguments import scale_of, slopes_of, window_of
-from ._flash import (Options, context_of, keep, kept, options_fields, padding_of, run_prepared, spec_of_fields,
+from ._flash import (Options, context_of, keep, kept, options_fields, run_prepared, spec_of_fields,
                      usable)
 
 

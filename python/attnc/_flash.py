@@ -162,7 +162,7 @@ class _Prepared:
         if sequences:
             sizes, self.lse_shape = self._sequences(q, k, sequences)
         else:
-            (b, sq, h, d), (_, sk, hk, _) = q.shape, k.shape
+            (b, sq, h, _), (_, sk, hk, _) = q.shape, k.shape
             sizes, self.lse_shape = Sizes(b, h, hk, sq, sk), (b, h, sq)
         spec = spec_of(dtype, q.shape[-1], v.shape[-1], options)
         self.plan = context_of(kind).plan(spec, sizes, device=index, stream=ops.stream(self.device))

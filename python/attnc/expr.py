@@ -14,7 +14,7 @@ expression is an ExpressionError that names it.
 import math
 import numbers
 
-from ._symbol import (FUNCTIONS, LEAF, LEAST, METHODS, MOST, Symbol, fault, shown, symbol)
+from ._symbol import (FUNCTIONS, LEAST, METHODS, MOST, Symbol, fault, shown, symbol)
 
 MOST_SIZE = 2 ** 30  #: of a call; an index ends one before
 

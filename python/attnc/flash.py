@@ -14,7 +14,7 @@ from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slope
                          splits_of, truth, whole, window_of)
 from ._dropout import probs_wanted, share_of, state_of, with_mask
 from ._flash import (Options, attend, direct, direct_packed, dropped, keep_direct, prepared, result_of,
-                     set_context, usable)
+                     set_context, usable)  # noqa: F401  set_context is attnc's own
 from ._ops import merged
 from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rope_of, rotary_of,
                          vector, with_new)
@@ -66,7 +66,8 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
     state = state_of(ops, rng_state, q, q.shape[0], q.shape[2]) if dropout else None
     out, lse = attend(ops, q, k, v, options, slopes=slopes, rng_state=state)
-    mask = dropped(ops, q, options, state, q.shape[0], q.shape[1], k.shape[1]) if dropout and with_mask(return_attn_probs) else None
+    sizes = q.shape[0], q.shape[1], k.shape[1]
+    mask = dropped(ops, q, options, state, *sizes) if dropout and with_mask(return_attn_probs) else None
     if key and all(x is y for x, y in zip(given, (q, k, v))):
         keep_direct(key, ops, prepared(ops, q, k, v, options, out))
     return result_of(ops, out, lse, head_dim, return_attn_probs, mask)

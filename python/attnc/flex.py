@@ -7,7 +7,7 @@ expression.  Whose mask is a table that no expression is short enough for gives 
 """
 import json
 
-from . import _arguments, _flash, arrays, blocks
+from . import _arguments, _flash, blocks
 from .errors import UsageError
 from .peers import drop_in, needs_operator
 from .sizes import Sizes

@@ -1,7 +1,8 @@
 """Sizes of a problem: b batches, h query heads, hk key heads, sq queries, sk keys; of packed
 sequences total_q and total_k rows besides, bc batches of a cache; of a paged one pages of page_size
 rows, max_pages of a sequence.  Of op append s_new and total_new new keys and rotary_len positions, of op
-merge parts; of a prefix that sequences share sp keys, of a paged one max_prefix_pages.  num_splits and max_items choose how keys are split; 0: by the kernel's rule."""
+merge parts; of a prefix that sequences share sp keys, of a paged one max_prefix_pages.  num_splits
+and max_items choose how keys are split; 0: by the kernel's rule."""
 import operator
 import re
 from typing import Mapping, NamedTuple, Union

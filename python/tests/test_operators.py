@@ -1,14 +1,11 @@
 """torch's operators of the drop-in functions: torch.library's own checks of them, graphs without a break,
 shapes without values, gradients against torch's mathematics."""
-import unittest
 import warnings
 
 import common
 
 torch = common.need("torch")
 import attnc
-from attnc import _operators
-from attnc.signature import OPS
 from torch._dynamo.testing import CompileCounter
 from torch.library import opcheck
 

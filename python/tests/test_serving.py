@@ -26,7 +26,7 @@ def lists(table):
 
 class Serving(test_pages.Pages):
     test_sizes_of_pages = test_ways_to_say_the_same = test_window_slopes_and_cap = test_padded = None
-    test_dense = test_refused = test_plan = None
+    test_dense = test_plan = None
 
     def each_row(self, out, lse, q, k, v, table, rows, base=1.0, empty=-np.inf, sink=None, **how):
         """Packed out, and lse [rows, heads]; rows: of each sequence."""

@@ -10,7 +10,7 @@ import threading
 import common
 from common import CAUSAL
 import attnc
-from attnc import _lib, sizes
+from attnc import sizes
 
 SPECS = sorted(glob.glob(os.path.join(common.SOURCE, "specs", "*.attn.yaml")))
 
