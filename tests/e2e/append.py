@@ -80,7 +80,8 @@ FWD = {
             ("sm_80", "template=fwd_mma"), ("sm_90a", "template=fwd_wgmma"),
             ("sm_120", "template=fwd_mma"), ("sm_75", "template=decode_mma"),
             ("sm_86", "template=decode_mma"), ("sm_90a", "template=decode_mma"),
-            ("sm_80", "template=decode_mma,split_keys=512"), ("sm_90a", "template=decode_wgmma")),
+            ("sm_80", "template=decode_mma,split_keys=512"), ("sm_90a", "template=decode_wgmma"),
+            ("sm_75", "template=mixed"), ("sm_80", "template=mixed"), ("sm_90a", "template=mixed")),
 }
 
 
@@ -108,12 +109,23 @@ PREFIX = {
             ("sm_80", "template=fwd_mma"), ("sm_120", "template=fwd_mma"),
             ("sm_75", "template=decode_mma"), ("sm_86", "template=decode_mma"),
             ("sm_90a", "template=decode_mma"), ("sm_80", "template=decode_mma,split_keys=512"),
-            ("sm_90", "template=decode_mma,split_keys=512")),
+            ("sm_90", "template=decode_mma,split_keys=512"), ("sm_90a", "template=decode_wgmma"),
+            ("sm_80", "template=mixed"), ("sm_120", "template=mixed")),
 }
+
+
+def has_template(case):
+    """Few queries of wide heads have no registers on sm_75; mixed batches are packed."""
+    target, schedule = case["how"]
+    few = "decode_mma" in schedule or "mixed" in schedule
+    wide = target == "sm_75" and few and "192" in case["dims"]
+    return not wide and ("mixed" not in schedule or "cu_seqlens_q" in case["mix"])
 
 
 def possible_prefix(case):
     mix = set(case["mix"])
+    if not has_template(case):
+        return False
     if case["append"] and mix & {"seqused_k", "cu_seqlens_k"}:
         return False
     if "cu_seqlens_k" in mix and (case["table"] == "true" or "cache_batch_idx" in mix):
@@ -122,12 +134,17 @@ def possible_prefix(case):
         return False
     if "sp" in case["more"] and not case["sp"]:
         return False
+    if "wgmma" in case["how"][1] and case["table"] != "false":
+        if case["page"] % 8 or "leftpad_k" in mix:
+            return False
     return not ("rotary_at" in mix and not case["rope"])
 
 
 def possible_fwd(case):
     target, schedule = case["how"]
     mix = case["mix"]
+    if not has_template(case):
+        return False
     if not case["append"] and (not case["rope"] or "cu_seqlens_k_new" in mix):
         return False
     if target == "sm_75" and case["dtype"] == "bf16":
