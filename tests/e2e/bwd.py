@@ -22,9 +22,9 @@ HOW = {
     ("ref_bwd", ""): TARGETS,
     ("ref_bwd", "block_m=4,num_warps=4"): TARGETS,
     ("bwd_mma", ""): TARGETS,
-    ("bwd_mma", "passes=2,num_stages=2,block_m=32,block_n=64,num_warps=4"): TARGETS[1:],
+    ("bwd_mma", "passes=2,num_stages=2,block_m=16,block_n=64,num_warps=4"): TARGETS[1:],
     ("bwd_mma", "passes=3,num_stages=1,block_m=16,dq_stages=1"): TARGETS,
-    ("bwd_mma", "passes=3,num_stages=2,block_m=32,dq_stages=2,dq_block_n=16"): TARGETS[1:],
+    ("bwd_mma", "passes=3,num_stages=2,block_m=16,dq_stages=2,dq_block_n=16"): TARGETS[1:],
 }
 LENGTHS = ("", "cu_seqlens_q cu_seqlens_k", "cu_seqlens_q", "cu_seqlens_k", "seqused_q seqused_k", "seqused_k",
            "cu_seqlens_q cu_seqlens_k seqused_k", "leftpad_k", "seqused_k leftpad_k", "cu_seqlens_k leftpad_k")
@@ -66,6 +66,8 @@ def has_registers(case):
     if case["target"] == "sm_75" and widest > 128:
         return False
     if widest == 256 and (case["score"] or case["dropout"] or "mod" in case["mask"]):
+        return False
+    if case["score"] and case["dropout"] and (widest == 192 or (both == 192 and "passes=2" in case["how"][1])):
         return False
     return both <= 192 or "passes=2" not in case["how"][1]
 
