@@ -144,7 +144,7 @@ static void
 finish(Tb *t, Cta *c)
 {
   Tile o = merge(t, c);
-  ItemSums mine = {c->parts, c->part, &c->item, &c->sm, c->s->bm, c->p->dv};
+  ItemSums mine = {c->parts, c->part, &c->item, &c->sm, c->s->bm, c->p->dv, false};
   if (!c->parts->plan) {
     write_out(t, c, o);
     return;

@@ -115,6 +115,7 @@ typedef void Lowering(Lo *, const Op *);
   X(MERGE_COLS, lower_merge_cols)                                                          \
   X(STORE_PART, lower_store_part)                                                          \
   X(LOAD_PART, lower_load_part)                                                            \
+  X(ADD_PART, lower_add_part)                                                              \
   X(LAST, lower_last)                                                                      \
   X(CONCAT_COLS, lower_concat_cols)                                                        \
   X(CVT, lower_cvt)                                                                        \

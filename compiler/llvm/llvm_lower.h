@@ -247,6 +247,7 @@ void lower_merge_cols(Lo *, const Op *);
 /* llvm_parts.c: between CTAs that have parts of the keys */
 void lower_store_part(Lo *, const Op *);
 void lower_load_part(Lo *, const Op *);
+void lower_add_part(Lo *, const Op *);
 void lower_last(Lo *, const Op *);
 
 /* llvm_barrier.c */

@@ -58,6 +58,29 @@ lower_load_part(Lo *lo, const Op *op)
   }
 }
 
+/* Four numbers of two rows. */
+static const char add_text[] =
+    "{ .reg .f32 a, b, c, d; ld.global.v4.f32 {a, b, c, d}, [$4+%d]; "
+    "mul.rn.ftz.f32 a, a, $6; mul.rn.ftz.f32 b, b, $6; mul.rn.ftz.f32 c, c, $8; "
+    "mul.rn.ftz.f32 d, d, $8; fma.rn.ftz.f32 $0, $9, $5, a; fma.rn.ftz.f32 $1, $10, $5, b; "
+    "fma.rn.ftz.f32 $2, $11, $7, c; fma.rn.ftz.f32 $3, $12, $7, d; }";
+
+void
+lower_add_part(Lo *lo, const Op *op)
+{
+  int n, of_rows = val_cols(op->out) / 8; /* pieces of 16 rows */
+  V at = place(lo, op), *out = lower_regs(lo, op->out, &n);
+  V *o = lo->vals[op->in[0]->id], *own = lo->vals[op->in[1]->id],
+    *its = lo->vals[op->in[2]->id];
+  for (int i = 0; i < n / PIECE; i++) {
+    int row = i / of_rows * 2;
+    V *x = o + PIECE * i;
+    V in[9] = {at, own[row], its[row], own[row + 1], its[row + 1], x[0], x[1], x[2], x[3]};
+    asm_call(lo, ASM_MEMORY, arena_printf(lo->arena, add_text, piece_at(lo, i)),
+             "=f,=f,=f,=f,l,f,f,f,f,0,1,2,3", in, 9, lo->f32, out + PIECE * i, 4);
+  }
+}
+
 void
 lower_last(Lo *lo, const Op *op)
 {

@@ -319,6 +319,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(MERGE_COLS, merge)                                                                     \
   X(STORE_PART, nothing)                                                                   \
   X(LOAD_PART, nothing)                                                                    \
+  X(ADD_PART, nothing)                                                                     \
   X(LAST, two_barriers)                                                                    \
   X(CONCAT_COLS, nothing)                                                                  \
   X(CVT, half_each)                                                                        \

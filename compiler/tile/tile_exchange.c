@@ -179,6 +179,27 @@ t_load_part(Tb *t, View v, int rows, int cols)
   return x;
 }
 
+Tile
+t_add_part(Tb *t, View v, Tile o, Tile own, Tile its)
+{
+  const Tile rows[] = {own, its};
+  need_part(t, &v, o->rows, o->cols);
+  if (o->lay != LAY_FRAG || o->ty != DT_F32 || o->warps_n != tile_warps_n(t))
+    t_fail(t, "add_part: %%%d is no sum over the warps", o->id);
+  for (int i = 0; i < 2; i++)
+    if (rows[i]->lay != LAY_ROW || rows[i]->per_thread || rows[i]->rows != o->rows)
+      t_fail(t, "add_part: %%%d has no value a row", rows[i]->id);
+  Op *op = tile_op(t, OP_ADD_PART);
+  op->in[0] = o;
+  op->in[1] = own;
+  op->in[2] = its;
+  op->view = v;
+  Val *x = tile_val(t, o->rows, o->cols, DT_F32, LAY_FRAG);
+  x->warps_n = o->warps_n;
+  op->out = x;
+  return x;
+}
+
 Idx
 t_last(Tb *t, View counter, Idx n)
 {

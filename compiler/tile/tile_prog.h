@@ -186,6 +186,7 @@ typedef struct Val {
   X(MERGE_COLS, "merge_cols")                                                              \
   X(STORE_PART, "store_part")                                                              \
   X(LOAD_PART, "load_part")                                                                \
+  X(ADD_PART, "add_part")                                                                  \
   X(LAST, "last")                                                                          \
   X(CONCAT_COLS, "concat_cols")                                                            \
   X(CVT, "cvt")                                                                            \
