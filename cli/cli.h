@@ -79,6 +79,7 @@ int tally_code(const Tally *);
 #define INFO_ROPE(key)
 #define INFO_SCALARS(key)
 #define INFO_TENSORS(key)
+#define INFO_GRADS(key)
 typedef struct SpecInfo {
 #define SPEC_FIELD(key, type, ...) INFO_##type(key)
 #include "compiler/spec/spec_fields.def"

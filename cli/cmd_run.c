@@ -99,7 +99,11 @@ all_rows(const Tensors *t)
   int64_t n = t->call.op == ATTNC_OP_APPEND ? 0 : z->h * seqlens_queries(t);
   if (append_is_in(&t->call))
     n += z->hk * append_count(t);
-  return n + (t->call.op == ATTNC_OP_BWD ? 2 * z->hk * seqlens_keys(t) : 0);
+  if (t->call.op != ATTNC_OP_BWD)
+    return n;
+  for (int i = ATTNC_DALIBI_SLOPES; i < t->call.n_slots; i++) /* of tables: each is one */
+    n += t->call.at[i].t.access == ACCESS_OUT;
+  return n + 2 * z->hk * seqlens_keys(t);
 }
 
 /* Has an input an axis that is a size of the call? */

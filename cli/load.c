@@ -88,6 +88,7 @@ read_window(const json_t *j, int64_t out[2])
 #define READ_ROPE(value, key)
 #define READ_SCALARS(value, key)
 #define READ_TENSORS(value, key)
+#define READ_GRADS(value, key)
 
 /* --op, by its name. */
 static attnc_status

@@ -94,8 +94,8 @@ print_verdict(const RunResult *r)
   const attnc_output_verdict *lse = &r->verdict.of[ATTNC_LSE];
   bool gradient = output_of(r) >= ATTNC_DQ;
   printf("  error      %.3g%s%s at b%lld h%lld q%lld, bound %.3g", o->max_error,
-         gradient ? " of " : "", gradient ? tensor_info[output_of(r)].name : "",
-         (long long)v->b, (long long)v->h, (long long)v->q, o->bound);
+         gradient ? " of " : "", gradient ? r->verdict.worst : "", (long long)v->b,
+         (long long)v->h, (long long)v->q, o->bound);
   if (r->has_lse)
     printf("; lse %.3g", lse->max_error);
   printf("\n  verified   %lld of %lld rows%s", (long long)v->rows, (long long)r->all_rows,

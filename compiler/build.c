@@ -120,10 +120,30 @@ has_heads(const CallTensor *c)
   return has;
 }
 
+/* Which of spec->grads has its gradient in the slot; -1: none. */
+static int
+gradient_of(const Spec *s, int slot)
+{
+  for (int i = 0; i < s->grads.n; i++)
+    if (s->grads.at[i].slot == slot)
+      return i;
+  return -1;
+}
+
+static const Lookup *
+gradients(Tb *t, const Spec *s, const Signature *call)
+{
+  Lookup *all = NEW_N(t->arena, Lookup, s->grads.n + 1);
+  for (int i = 0; i < call->n_tensors; i++)
+    if (gradient_of(s, call->tensors[i].slot) >= 0)
+      all[gradient_of(s, call->tensors[i].slot)] = lookup(t, &call->tensors[i]);
+  return all;
+}
+
 static void
 add_tensor(Tb *t, const CallTensor *x, Call *c)
 {
-  if (x->table)
+  if (x->table || gradient_of(c->spec, x->slot) >= 0)
     return;
   if (has_heads(x) && x->slot != ATTNC_KEEP) { /* that has an element for each key */
     c->at[x->slot] = tensor(t, x);
@@ -181,6 +201,7 @@ call_of(Tb *t, const BuildArgs *a, const Call *host)
   for (int i = 0; i < call->n_tensors; i++)
     add_tensor(t, &call->tensors[i], c);
   c->tables = lookups(t, s, call);
+  c->gradients = gradients(t, s, call);
   c->q = c->at[ATTNC_Q];
   c->k = c->at[ATTNC_K];
   c->v = c->at[ATTNC_V];

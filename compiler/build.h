@@ -33,6 +33,7 @@ typedef struct Call {
   /* What expressions read, by the index that their loads have (spec->tables); one that
    * none reads has no name and no parameters. */
   const Lookup *tables;
+  const Lookup *gradients; /* by the index of spec->grads, where they are written */
   const Tensor *q, *k, *v, *o, *lse; /* of them */
   /* By slot: where sequences begin and how long they are; NULL: not of this call. */
   const Lookup *lengths[ATTNC_SLOT_COUNT];

@@ -385,11 +385,18 @@ seqlens_kill(Tensors *t)
       each_dead(t, slots[i], kill, NULL);
 }
 
+/* Gradients of tables have none of a sequence. */
+static bool
+has_rows(int slot)
+{
+  return strcmp(tensor_info[slot].field, "grad") != 0;
+}
+
 attnc_status
 seqlens_unwritten(const Tensors *t, attnc_error *e)
 {
   for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
-    if (has(&t->call, slot) && t->call.at[slot].t.access == ACCESS_OUT)
+    if (has(&t->call, slot) && t->call.at[slot].t.access == ACCESS_OUT && has_rows(slot))
       TRY(each_dead(t, slot, is_poisoned, e));
   return ATTNC_OK;
 }

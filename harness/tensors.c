@@ -276,11 +276,12 @@ tensors_verify(Tensors *t, const attnc_spec *spec, Verdict *v, attnc_error *e)
   *v = (Verdict){.all = {.size = sizeof v->all,
                          .outputs = v->of,
                          .output_size = sizeof *v->of,
-                         .n_outputs = ATTNC_SLOT_COUNT,
+                         .n_outputs = CALL_SLOTS,
                          .before = (const void *const *)t->before,
                          .n_before = CALL_SLOTS}};
   attnc_status status = attnc_verify(spec, t->call.op, &args, &v->all, e);
   v->all.outputs = NULL; /* the verdict is copied */
+  v->worst = t->call.at[v->all.slot].t.name;
   v->all.before = NULL;
   if (status == ATTNC_OK && seqlens_are_in(&t->call))
     status = seqlens_unwritten(t, e);
@@ -293,7 +294,7 @@ verdict_error(const Verdict *v, attnc_error *e)
   const attnc_output_verdict *o = &v->of[v->all.slot];
   if (v->all.pass)
     return ATTNC_OK;
-  return err_set(
-      e, ATTNC_ERR_CHECK, "wrong result: error of %s %.3g, bound %.3g, %lld rows",
-      tensor_info[v->all.slot].name, o->max_error, o->bound, (long long)v->all.bad_rows);
+  return err_set(e, ATTNC_ERR_CHECK,
+                 "wrong result: error of %s %.3g, bound %.3g, %lld rows", v->worst,
+                 o->max_error, o->bound, (long long)v->all.bad_rows);
 }

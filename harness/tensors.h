@@ -61,7 +61,8 @@ attnc_args tensors_args(Tensors *);
 /* attnc_verify's answer, in all and by slot. */
 typedef struct Verdict {
   attnc_verdict all;
-  attnc_output_verdict of[ATTNC_SLOT_COUNT];
+  attnc_output_verdict of[CALL_SLOTS];
+  const char *worst; /* the output of all.slot */
 } Verdict;
 attnc_status tensors_verify(Tensors *, const attnc_spec *, Verdict *, attnc_error *);
 /* ATTNC_ERR_CHECK and the worst output where a verdict is not a pass. */

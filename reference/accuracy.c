@@ -259,7 +259,7 @@ judge_add(Judge *all, const Judge *one)
   bool first = all->v.rows == 0;
   all->v.rows += one->v.rows;
   all->v.bad_rows += one->v.bad_rows;
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     merge_output(&all->of[i], &one->of[i], first);
   if (first || one->worst > all->worst) {
     all->worst = one->worst;
@@ -324,7 +324,7 @@ give_outputs(const attnc_verdict *to, const Judge *all)
   for (size_t i = 0; to->outputs && i < to->n_outputs; i++) {
     char *one = (char *)to->outputs + i * step;
     memset(one, 0, step);
-    if (i < ATTNC_SLOT_COUNT)
+    if (i < CALL_SLOTS)
       memcpy(one, &all->of[i], step < own ? step : own);
   }
 }

@@ -7,7 +7,7 @@
 /* Of rows that were judged, merged in an order that no thread changes. */
 typedef struct Judge {
   attnc_verdict v;
-  attnc_output_verdict of[ATTNC_SLOT_COUNT];
+  attnc_output_verdict of[CALL_SLOTS];
   double worst; /* largest error over its bound so far */
 } Judge;
 

@@ -569,7 +569,7 @@ ref_each_head(Ref *r, bool by_key_head, RefHead *head, void *user, attnc_error *
   int64_t at_once = by_key_head ? r->n.h / r->n.hk : 1;
   Team team = {.base = r, .head = head, .user = user, .units = units, .at_once = at_once};
   pthread_t threads[MAX_THREADS];
-  int n = helpers(r, units), started = 0;
+  int n = r->alone ? 0 : helpers(r, units), started = 0;
   while (started < n && pthread_create(&threads[started], NULL, work, &team) == 0)
     started++;
   work(&team);

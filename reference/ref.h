@@ -38,10 +38,12 @@ typedef struct Ref {
   double numbers[CALL_SCALARS];
   const int64_t *rows; /* of q; NULL: all */
   int64_t n_rows;
-  bool fresh;       /* new keys are not yet where they go: `append` */
-  bool sampled;     /* of a sequence of many rows some are judged */
-  size_t row_bytes; /* of `per_row` for each row: the caller's */
-  bool judged;      /* rows have slacks */
+  bool fresh;                       /* new keys are not yet where they go: `append` */
+  bool sampled;                     /* of a sequence of many rows some are judged */
+  size_t row_bytes;                 /* of `per_row` for each row: the caller's */
+  bool judged;                      /* rows have slacks */
+  bool alone;                       /* one thread does all heads, in their order */
+  struct RefTableGrad *table_grads; /* by the index of the spec's grads */
   /* Of a thread. */
   RefSeq seq; /* in hand */
   Arena *arena;
@@ -166,15 +168,27 @@ typedef struct RefGrad {
   float *s32;
   double *slope64;
   float *slope32;
+  double **by64; /* of each of the spec's grads: by the table's element */
+  float **by32;
   struct RefSums *sums;
 } RefGrad;
+/* A table's gradient, packed in the order of its axes, of all heads. */
+typedef struct RefTableGrad {
+  int64_t n;
+  double *wide, *slack;
+  double *variance; /* of what o's roundings are worth, as if they were independent */
+  float *plain;
+  bool *seen; /* by element: a pair reads it */
+} RefTableGrad;
 /* Refuses specs that have no gradients. */
 attnc_status ref_take_gradients(Ref *, attnc_error *);
 /* Of a thread, in its arena; false: no memory. */
 bool ref_grad_open(Ref *);
-/* The derivative of the list's last value by `score`, where the values are known; slopes:
- * room for one of each. */
-double ref_slope(const ExprList *, const ExprValue *values, double *slopes);
+/* The derivative of the list's last value, where the values are known and those of its
+ * leaves are: of `score`, and 1 of the loads of a table (-1: of none).  slopes: room for
+ * one of each. */
+double ref_slope(const ExprList *, const ExprValue *values, double score, int table,
+                 double *slopes);
 
 /* A matrix in both precisions; `plain` is rounded to the type of the output. */
 typedef struct RefPair {

@@ -71,6 +71,13 @@ static bool
 take_slopes(const Ref *r, RefGrad *g)
 {
   int64_t n = r->n.sk;
+  int grads = r->spec->grads.n;
+  g->by64 = NEW_N(r->arena, double *, grads + 1);
+  g->by32 = NEW_N(r->arena, float *, grads + 1);
+  for (int i = 0; i < grads; i++)
+    if (!(g->by64[i] = ref_room(r->arena, n, 1, sizeof **g->by64)) ||
+        !(g->by32[i] = ref_room(r->arena, n, 1, sizeof **g->by32)))
+      return false;
   if (!(g->s32 = ref_room(r->arena, n, 1, sizeof *g->s32)) ||
       !(g->slope64 = ref_room(r->arena, n, 1, sizeof *g->slope64)) ||
       !(g->slope32 = ref_room(r->arena, n, 1, sizeof *g->slope32)))
@@ -136,6 +143,7 @@ nats(const Ref *r)
 
 /* What of the scores' gradient does not depend on the key. */
 typedef struct RowSum {
+  double variance;   /* of what rounding o is worth */
   double wide, most; /* most: its terms without their signs */
   float plain, lse;  /* lse: plain, a natural logarithm */
 } RowSum;
@@ -150,6 +158,8 @@ row_sum(const Ref *r, int64_t h, int64_t q)
   x.lse = r->lse32 / (float)nats(r);
   x.most = fabs(x.wide);
   for (int i = 0; i < r->spec->head_dim_v; i++) {
+    double step = s->dout[i] * ref_ulp(r->o64[i], r->ty[ATTNC_O]);
+    x.variance += step * step / 12;
     x.wide += s->dout[i] * r->o64[i];
     x.most += fabs(s->dout[i] * r->o64[i]);
     x.plain += s->dout[i] * r->o32[i];
@@ -173,9 +183,125 @@ add_slack(RefPair *p, int64_t row, double weight, const float *by)
     p->slack[row * p->cols + i] += weight * fabs((double)by[i]);
 }
 
+/* ---- of tables ---- */
+
+static const SpecTable *
+table_of(const Ref *r, int grad)
+{
+  return &r->spec->tables.at[r->spec->grads.at[grad].table];
+}
+
+/* The element of a pair, in the order of the axes; j -1: of a row. */
+static int64_t
+element_of(const Ref *r, int grad, int64_t h, int64_t q, int64_t j)
+{
+  const SpecTable *t = table_of(r, grad);
+  int64_t at = 0;
+  for (int i = 0; i < t->axes.n; i++) {
+    SizeId size = t->axes.at[i].size;
+    int64_t own = size == SIZE_B         ? r->seq.b
+                  : size == SIZE_H       ? h
+                  : size == SIZE_HK      ? h / (r->n.h / r->n.hk)
+                  : size == SIZE_SQ      ? q
+                  : size == SIZE_TOTAL_Q ? r->seq.q_first + q
+                  : size == SIZE_SK      ? j
+                                         : r->seq.k_first + j;
+    at = at * spec_axis_length(&t->axes.at[i], &r->n) + own;
+  }
+  return at;
+}
+
+static void
+add_element(RefTableGrad *to, int64_t at, double wide, float plain, double slack)
+{
+  to->wide[at] += wide;
+  to->plain[at] += plain;
+  to->slack[at] += slack;
+  to->seen[at] = true;
+}
+
+/* Of a pair whose score's gradient, before its slope, is known. */
+static void
+add_tables(Ref *r, int64_t h, int64_t q, int64_t j, double ds64, float ds32, double slack)
+{
+  const RefGrad *g = r->grad;
+  for (int i = 0; i < r->spec->grads.n; i++)
+    if (r->spec->grads.at[i].lists)
+      add_element(&r->table_grads[i], element_of(r, i, h, q, j), ds64 * g->by64[i][j],
+                  ds32 * g->by32[i][j], slack * fabs(g->by64[i][j]));
+}
+
+static bool
+has_keys(const SpecTable *t)
+{
+  for (int i = 0; i < t->axes.n; i++)
+    if (t->axes.at[i].size == SIZE_SK || t->axes.at[i].size == SIZE_TOTAL_K)
+      return true;
+  return false;
+}
+
+/* Of a row all of whose pairs are there: D is off by the same in all of them, which add up
+ * where they read one element. */
+static void
+add_variance(Ref *r, int64_t h, int64_t q, Range keys, const RowSum *sum)
+{
+  const RefGrad *g = r->grad;
+  for (int i = 0; i < r->spec->grads.n; i++) {
+    RefTableGrad *to = &r->table_grads[i];
+    bool own = has_keys(table_of(r, i));
+    double by = 0;
+    for (int64_t j = keys.from; r->spec->grads.at[i].lists && j < keys.to; j++) {
+      double x =
+          ref_is_hidden(r, j) || r->l64 == 0 ? 0 : r->s64[j] / r->l64 * g->by64[i][j];
+      by += x;
+      if (own && x != 0)
+        to->variance[element_of(r, i, h, q, j)] += x * x * sum->variance;
+    }
+    if (!own && by != 0)
+      to->variance[element_of(r, i, h, q, 0)] += by * by * sum->variance;
+  }
+}
+
+/* The sink's weight is in the LSE, and it has no value. */
+static void
+add_sink(Ref *r, int64_t h, double lse, const RowSum *sum)
+{
+  const attnc_tensor *t = &r->t[ATTNC_SINK];
+  for (int i = 0; i < r->spec->grads.n; i++) {
+    if (r->spec->grads.at[i].lists)
+      continue;
+    float sink = ref_element(t->data, h * t->stride[0], r->ty[ATTNC_SINK]);
+    double p = exp((double)sink - lse / nats(r));
+    r->table_grads[i].variance[h] += p * p * sum->variance;
+    add_element(&r->table_grads[i], h, -p * sum->wide, -expf(sink - sum->lse) * sum->plain,
+                p * sum->most * 0x1p-22);
+  }
+}
+
+static bool
+take_tables(Ref *r, Arena *a)
+{
+  r->alone = r->spec->grads.n > 0;
+  r->table_grads = NEW_N(a, RefTableGrad, r->spec->grads.n + 1);
+  for (int g = 0; g < r->spec->grads.n; g++) {
+    RefTableGrad *x = &r->table_grads[g];
+    const SpecTable *t = table_of(r, g);
+    x->n = 1;
+    for (int i = 0; i < t->axes.n; i++)
+      x->n *= spec_axis_length(&t->axes.at[i], &r->n);
+    if (!(x->wide = ref_room(a, x->n, 1, sizeof *x->wide)) ||
+        !(x->slack = ref_room(a, x->n, 1, sizeof *x->slack)) ||
+        !(x->variance = ref_room(a, x->n, 1, sizeof *x->variance)) ||
+        !(x->plain = ref_room(a, x->n, 1, sizeof *x->plain)) ||
+        !(x->seen = ref_room(a, x->n, 1, sizeof *x->seen)))
+      return false;
+  }
+  return true;
+}
+
 /* One key's part of all three, of a row whose weights are there. */
 static void
-add_key(Ref *r, int64_t q, int64_t j, const RowSum *sum)
+add_key(Ref *r, int64_t h, int64_t q, int64_t j, const RowSum *sum)
 {
   const RefGrad *g = r->grad;
   RefSums *s = g->sums;
@@ -188,9 +314,12 @@ add_key(Ref *r, int64_t q, int64_t j, const RowSum *sum)
   double kept = ref_kept(r, j);
   double dp64 = kept == 0 ? 0 : kept * s->dp64[j];
   float dp32 = kept == 0 ? 0 : (float)kept * s->dp32[j];
-  double ds64 = p64 * (dp64 - sum->wide) * g->slope64[j];
-  float ds32 = p32 * (dp32 - sum->plain) * g->slope32[j];
-  ds32 = ref_rounded(ds32, r->ty[ATTNC_K]);
+  double ds64 = p64 * (dp64 - sum->wide);
+  float ds32 = p32 * (dp32 - sum->plain);
+  double slack = rounding(r) * p64 * (fabs(kept) * s->most[j] + sum->most);
+  add_tables(r, h, q, j, ds64, ds32, slack);
+  ds64 *= g->slope64[j];
+  ds32 = ref_rounded(ds32 * g->slope32[j], r->ty[ATTNC_K]);
   for (int i = 0; i < r->spec->head_dim; i++)
     s->key[i] = ref_key(r, j, i);
   s->broken = s->broken || !isfinite(ds64) || !isfinite(p64);
@@ -199,8 +328,7 @@ add_key(Ref *r, int64_t q, int64_t j, const RowSum *sum)
             s->dout);
   add_row(&s->dk, j, ds64 * scale, ds32, r->q);
   add_row(&s->dq, q, ds64 * scale, ds32, s->key);
-  double slack = rounding(r) * (fabs(kept) * s->most[j] + sum->most);
-  slack *= p64 * fabs(g->slope64[j]) * scale;
+  slack *= fabs(g->slope64[j]) * scale;
   add_slack(&s->dk, j, slack, r->q);
   add_slack(&s->dq, q, slack, s->key);
 }
@@ -209,18 +337,21 @@ static void
 add_query(Ref *r, int64_t b, int64_t h, int64_t q)
 {
   RefSums *s = r->grad->sums;
-  ref_row(r, b, h, q);
-  if (!r->n_seen)
-    return;
-  Range keys = ref_visible(r, q);
+  double lse = ref_row(r, b, h, q);
   for (int i = 0; i < r->spec->head_dim_v; i++)
     s->dout[i] = ref_of_query(r, ATTNC_DO, h, q, i);
   RowSum sum = row_sum(r, h, q);
+  if (lse != -INFINITY)
+    add_sink(r, h, lse, &sum);
+  if (!r->n_seen)
+    return;
+  Range keys = ref_visible(r, q);
   for (int64_t j = keys.from; j < keys.to; j++)
     if (!ref_is_hidden(r, j)) {
       product_with_v(r, j);
-      add_key(r, q, j, &sum);
+      add_key(r, h, q, j, &sum);
     }
+  add_variance(r, h, q, keys, &sum);
 }
 
 /* ---- heads ---- */
@@ -271,10 +402,13 @@ gradients_of_head(Ref *r, void *user, int64_t b, int64_t h)
   }
 }
 
+/* Those of tables are then in table_grads, which the arena has. */
 static attnc_status
-gradients(Ref *r, RefGiven *given, void *user, attnc_error *err)
+gradients(Ref *r, Arena *arena, RefGiven *given, void *user, attnc_error *err)
 {
   Grads to = {given, user};
+  if (!arena || !take_tables(r, arena))
+    return err_set(err, ATTNC_ERR_NOMEM, "reference: out of memory");
   return ref_each_head(r, true, gradients_of_head, &to, err);
 }
 
@@ -305,10 +439,19 @@ write_rows(Ref *r, void *user, int slot, int64_t b, int64_t head, int64_t rows,
 attnc_status
 ref_gradients(Ref *r, double *const *outputs, uint32_t n, attnc_error *err)
 {
-  double *all[ATTNC_SLOT_COUNT] = {NULL};
-  for (uint32_t i = 0; outputs && i < n && i < ATTNC_SLOT_COUNT; i++)
+  double *all[CALL_SLOTS] = {NULL};
+  Arena *arena = arena_new(0);
+  for (uint32_t i = 0; outputs && i < n && i < CALL_SLOTS; i++)
     all[i] = outputs[i];
-  return gradients(r, write_rows, all, err);
+  attnc_status status = gradients(r, arena, write_rows, all, err);
+  for (int i = 0; status == ATTNC_OK && i < r->spec->grads.n; i++) {
+    const RefTableGrad *x = &r->table_grads[i];
+    double *to = all[r->spec->grads.at[i].slot];
+    if (to)
+      memcpy(to, x->wide, (size_t)x->n * sizeof *to);
+  }
+  arena_free(arena);
+  return status;
 }
 
 /* ---- the contract ---- */
@@ -371,16 +514,72 @@ judge_rows(Ref *r, void *user, int slot, int64_t b, int64_t head, int64_t rows,
   }
 }
 
+static float
+table_element(const Ref *r, int grad, int64_t i)
+{
+  const SpecTable *t = table_of(r, grad);
+  const attnc_tensor *x = &r->t[r->spec->grads.at[grad].slot];
+  int64_t at = 0;
+  for (int a = t->axes.n - 1; a >= 0; a--) {
+    int64_t n = spec_axis_length(&t->axes.at[a], &r->n);
+    at += i % n * x->stride[a];
+    i /= n;
+  }
+  return ref_element(x->data, at, r->ty[r->spec->grads.at[grad].slot]);
+}
+
+static bool
+is_packed(const SpecTable *t)
+{
+  for (int i = 0; i < t->axes.n; i++)
+    if (t->axes.at[i].size == SIZE_TOTAL_Q || t->axes.at[i].size == SIZE_TOTAL_K)
+      return true;
+  return false;
+}
+
+/* A table may have too few elements for the largest plain error to say what errors are
+ * like: what rounding o is worth comes to it, in standard deviations. */
+static const double SIGMAS = 4;
+
+/* All elements of one are one row of the verdict.  Rows of a packed axis that are of no
+ * sequence are not written. */
+static void
+judge_table(const Ref *r, int grad, Judge *all)
+{
+  RefTableGrad *x = &r->table_grads[grad];
+  int slot = r->spec->grads.at[grad].slot;
+  Judge one = {.v = {.rows = 1, .slot = slot}};
+  double plain = 0;
+  for (int64_t i = 0; i < x->n; i++) {
+    x->plain[i] = ref_rounded(x->plain[i], r->ty[slot]);
+    double e = judge_distance((double)x->plain[i], x->wide[i]);
+    plain = isfinite(e) && e > plain ? e : plain;
+  }
+  for (int64_t i = 0; i < x->n; i++) {
+    double got = table_element(r, grad, i), want = x->wide[i];
+    if (!x->seen[i] && isnan(got) && is_packed(table_of(r, grad)))
+      continue;
+    bool none = (!isfinite(want) && !isnan(want)) || !isfinite(x->plain[i]);
+    double own = ref_ulp(want, r->ty[slot]) + finite_or_0(x->slack[i]) +
+                 SIGMAS * finite_or_0(sqrt(x->variance[i]));
+    judge_output(&one, slot, none && !isfinite(got) ? 0 : judge_distance(got, want),
+                 x->seen[i] ? 2 * plain + own : 0);
+  }
+  judge_add(all, &one);
+}
+
 attnc_status
 ref_gradients_judge(Ref *r, Judge *all, attnc_error *err)
 {
   Arena *arena = arena_new(0);
   Judge *heads = arena ? ref_room(arena, r->n.b, r->n.h, sizeof *heads) : NULL;
-  attnc_status status = heads ? gradients(r, judge_rows, heads, err)
+  attnc_status status = heads ? gradients(r, arena, judge_rows, heads, err)
                               : err_set(err, ATTNC_ERR_NOMEM, "verify: out of memory");
   for (int64_t i = 0; status == ATTNC_OK && i < r->n.b * r->n.h; i++)
     if (heads[i].v.rows)
       judge_add(all, &heads[i]);
+  for (int i = 0; status == ATTNC_OK && i < r->spec->grads.n; i++)
+    judge_table(r, i, all);
   arena_free(arena);
   return status;
 }

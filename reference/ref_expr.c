@@ -10,6 +10,7 @@ typedef struct RefExprs {
   ExprValue *values; /* room for every list, … */
   double *errors;    /* … for their errors, … */
   double *slopes;    /* … and for their slopes */
+  double *by;        /* of the score at hand by each table of the spec's grads */
   bool *hidden;      /* by key */
   ExprInput in;
 } RefExprs;
@@ -110,7 +111,8 @@ ref_exprs_open(Ref *r)
   if (!x || !(x->hidden = ref_room(a, r->n.sp + r->n.sk, 1, sizeof(bool))) ||
       !(x->values = ref_room(a, s->graph->nodes.n, 1, sizeof(ExprValue))) ||
       !(x->errors = ref_room(a, s->graph->nodes.n, 1, sizeof(double))) ||
-      !(x->slopes = ref_room(a, s->graph->nodes.n, 1, sizeof(double))))
+      !(x->slopes = ref_room(a, s->graph->nodes.n, 1, sizeof(double))) ||
+      !(x->by = ref_room(a, s->grads.n + 1, 1, sizeof(double))))
     return false;
   x->in = (ExprInput){
       .scalars = r->numbers, .tables = r->tables, .element = element, .user = s};
@@ -134,13 +136,18 @@ changed(const Ref *r, RefExprs *x, double score, ExprWidth width, double *error,
   x->in.score = score;
   if (slope)
     *slope = 1;
+  for (int g = 0; slope && g < r->spec->grads.n; g++)
+    x->by[g] = 0;
   for (int i = 0; i < r->spec->score_mod.n; i++) {
     const ExprList *list = &r->spec->score_mod.lists[i];
     x->in.score = value_of(x, list).f;
     if (error)
       *error = ref_score_error(r, list, x->values, *error, x->errors);
     if (slope && *slope != 0)
-      *slope *= ref_slope(list, x->values, x->slopes);
+      *slope *= ref_slope(list, x->values, 1, -1, x->slopes);
+    for (int g = 0; slope && g < r->spec->grads.n; g++)
+      x->by[g] =
+          ref_slope(list, x->values, x->by[g], r->spec->grads.at[g].table, x->slopes);
   }
   return x->in.score;
 }
@@ -153,7 +160,10 @@ changed_wide(const Ref *r, RefExprs *x, int64_t key)
   double *slope = r->grad ? &r->grad->slope64[key] : NULL;
   if (error)
     *error = ref_scaled_error(r->s64[key]);
-  return changed(r, x, r->s64[key], EXPR_WIDE, error, slope);
+  double s = changed(r, x, r->s64[key], EXPR_WIDE, error, slope);
+  for (int g = 0; slope && g < r->spec->grads.n; g++)
+    r->grad->by64[g][key] = x->by[g];
+  return s;
 }
 
 /* Plainly. */
@@ -164,6 +174,8 @@ changed_narrow(const Ref *r, RefExprs *x, int64_t key)
   double s = changed(r, x, (double)r->s32[key], EXPR_NARROW, NULL, wanted);
   if (r->grad)
     r->grad->slope32[key] = (float)slope;
+  for (int g = 0; r->grad && g < r->spec->grads.n; g++)
+    r->grad->by32[g][key] = (float)x->by[g];
   return (float)s;
 }
 

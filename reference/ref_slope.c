@@ -68,13 +68,18 @@ slope_at(const Expr *e, const ExprList *list, const ExprValue *values, const dou
 }
 
 double
-ref_slope(const ExprList *list, const ExprValue *values, double *slopes)
+ref_slope(const ExprList *list, const ExprValue *values, double of_score, int table,
+          double *slopes)
 {
   for (int i = 0; i < list->n; i++) {
     const Expr *e = list->at[i];
     bool score = e->op == EXPR_OP_VAR && e->i == EXPR_SCORE;
     bool changes = e->type == EXPR_F32 && e->n > 0 && e->op != EXPR_OP_LOAD;
-    slopes[i] = score ? 1 : changes ? slope_at(e, list, values, slopes, values[i].f) : 0;
+    bool read = e->op == EXPR_OP_LOAD && e->i == table;
+    slopes[i] = score     ? of_score
+                : read    ? 1
+                : changes ? slope_at(e, list, values, slopes, values[i].f)
+                          : 0;
   }
   return slopes[list->n - 1];
 }

@@ -53,6 +53,7 @@ applicable(const Case *c, Why *why)
        "the target's mma does not multiply this dtype", REASON_DTYPE},
       {s->head_dim <= 256 && s->head_dim_v <= 256, "head_dim or head_dim_v is above 256",
        REASON_DIMS},
+      {!s->grads.n, "gradients of tables are not computed", REASON_FIELD},
       {fits(c), "gradients, and what expressions keep, leave no registers for a tile",
        REASON_DIMS},
   };

@@ -6,6 +6,7 @@
  * With p = exp(score − lse), D = Σ do · o − dlse and `slope` the score's derivative by the
  * scaled product: dv = Σ p do, ds = p (do · v − D) slope, dq = scale Σ ds k and
  * dk = scale Σ ds q (Dao et al., FlashAttention, 2022, appendix B.4). */
+#include "templates/bwd.h"
 #include "templates/cost.h"
 #include "templates/fwd.h"
 #include "templates/partition.h"
@@ -15,24 +16,18 @@
 
 static const double LOG2E = 1.4426950408889634;
 
+enum { GRADS = CALL_STEPS - 2 }; /* launches of a kernel that are left for them */
+
 extern const Template ref_bwd;
 
 static bool
 applicable(const Case *c, Why *why)
 {
-  const Spec *s = c->spec;
   const Rule rules[] = {
-      {!spec_has_lists(s), "gradients of block_list are not computed", REASON_FIELD},
-      {!spec_has_tensor(s, ATTNC_PAGE_TABLE),
-       "k and v in pages have no gradients: page_table", REASON_FIELD},
-      {!spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX),
-       "k and v that sequences share have no gradients: cache_batch_idx", REASON_FIELD},
-      {!s->append, "a cache that is written has no gradients: append", REASON_FIELD},
-      {!s->shared_prefix, "gradients of a prefix that is shared are not computed",
-       REASON_FIELD},
-      {!s->rope.dim, "gradients of rope are not computed", REASON_FIELD},
+      {c->spec->grads.n <= GRADS, "grad of more than six tables", REASON_FIELD},
   };
-  return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
+  return bwd_takes(c->spec, why) && takes;
 }
 
 static Sched
@@ -291,14 +286,218 @@ of_keys(Tb *t, const Call *p)
   }
 }
 
+/* ---- of tables ---- */
+
+/* The pairs that an element of a table is of, or a row of the sink: what the table has no
+ * axis of is all of it. */
+typedef struct Pairs {
+  int grad;     /* of spec->grads */
+  bool q, k;    /* it has these axes, */
+  Span b, h;    /* all batches and query heads, or one of either, … */
+  Idx row, key; /* … and the query and key where it has their axes */
+  Tile *sum;
+} Pairs;
+
+/* The n-th of a number's parts: its axis, of which the rest goes on to the next one. */
+static Idx
+part_of(Idx *rest, Idx n)
+{
+  Idx own = i_mod(*rest, n);
+  *rest = i_div(*rest, n);
+  return own;
+}
+
+static Span
+one_of(bool is, Idx at, Idx all)
+{
+  Idx lo = is ? at : i_int(0);
+  return (Span){lo, is ? i_add(at, 1) : all, i_int(1)};
+}
+
+static bool
+has_axis(const SpecTable *x, SizeId size, SizeId packed)
+{
+  for (int i = 0; i < x->axes.n; i++)
+    if (x->axes.at[i].size == size || x->axes.at[i].size == packed)
+      return true;
+  return false;
+}
+
+static bool
+is_packed(const SpecTable *x)
+{
+  return has_axis(x, SIZE_TOTAL_Q, SIZE_TOTAL_K);
+}
+
+/* Elements of a packed axis are numbered by batch and row. */
+static Idx
+elements(const Call *p, const SpecTable *x)
+{
+  Idx n = i_int(1);
+  if (has_axis(x, SIZE_SK, SIZE_TOTAL_K))
+    n = i_mul(n, p->sk);
+  if (has_axis(x, SIZE_SQ, SIZE_TOTAL_Q))
+    n = i_mul(n, p->sq);
+  if (has_axis(x, SIZE_HK, SIZE_HK))
+    n = i_mul(n, p->hk);
+  if (has_axis(x, SIZE_H, SIZE_H))
+    n = i_mul(n, p->h);
+  return has_axis(x, SIZE_B, SIZE_B) || is_packed(x) ? i_mul(n, call_size(p, SIZE_B)) : n;
+}
+
+static Pairs
+pairs_of(const Call *p, const SpecTable *x, Idx number)
+{
+  Idx rest = number, group = fwd_group(p), b = call_size(p, SIZE_B);
+  Pairs r = {.q = has_axis(x, SIZE_SQ, SIZE_TOTAL_Q),
+             .k = has_axis(x, SIZE_SK, SIZE_TOTAL_K)};
+  bool own_b = has_axis(x, SIZE_B, SIZE_B) || is_packed(x);
+  r.key = r.k ? part_of(&rest, p->sk) : i_int(0);
+  r.row = r.q ? part_of(&rest, p->sq) : i_int(0);
+  r.h = one_of(false, i_int(0), p->h);
+  if (has_axis(x, SIZE_HK, SIZE_HK)) {
+    Idx first = i_mul(part_of(&rest, p->hk), group);
+    r.h = (Span){first, i_add(first, group), i_int(1)};
+  } else if (has_axis(x, SIZE_H, SIZE_H)) {
+    r.h = one_of(true, part_of(&rest, p->h), i_int(0));
+  }
+  r.b = one_of(own_b, own_b ? rest : i_int(0), b);
+  return r;
+}
+
+/* What a pair makes of the element. */
+static void
+add_pair(Tb *t, const Seq *s, const Pairs *of, const Query *r, Tile state, At at)
+{
+  const Call *p = s->call;
+  Tile k = t_load(t, seq_keys(s, p->k, at.hk, at.k, 1));
+  Tile v = t_load(t, seq_keys(s, p->v, at.hk, at.k, 1));
+  Tile x = t_row_dot(t, r->q, k);
+  Tile dp = t_row_dot(t, r->dout, v);
+  Score own = {.slope = t_score_slope_by(t, &p->mods, x, at, of->grad)};
+  own.x = t_score(t, &p->mods, x, at);
+  if (!mask_is_full(p->spec))
+    own.x = t_mask(t, &p->mask, own.x, at);
+  own.drop = fwd_drop(t, state, 1, 1, at);
+  Pair a = pair(t, p, r, &own, dp);
+  *of->sum = t_add(t, *of->sum, a.ds);
+}
+
+/* What a row makes of the sink: nothing where its LSE is none. */
+static void
+add_sink(Tb *t, const Seq *s, const Pairs *of, const Query *r, At at)
+{
+  const Call *p = s->call;
+  bool near = p->v->ty == DT_F32;
+  Tile sink = t_sink(t, &p->mods, 1, at), log2e = t_const(t, LOG2E), none = t_const(t, 0);
+  Tile e = t_sub(t, sink, r->lse);
+  e = t_mul(t, e, log2e);
+  Tile w = near ? t_exp2_near(t, e) : t_exp2(t, e);
+  Tile down = t_sub(t, none, r->sum);
+  down = t_select_nonzero(t, w, down);
+  *of->sum = t_fma(t, w, down, *of->sum);
+}
+
+static void
+add_row(Tb *t, const Seq *s, const Pairs *of, Tile state, At at)
+{
+  const Call *p = s->call;
+  Query r = load_query(t, s, at.h, at.q, 1);
+  if (!p->spec->grads.at[of->grad].lists) {
+    add_sink(t, s, of, &r, at);
+    return;
+  }
+  Span keys = one_of(of->k, of->key, p->sk);
+  keys.hi = i_min(keys.hi, p->sk);
+  T_FOR (t, i, keys) {
+    At own = at;
+    own.k = i;
+    add_pair(t, s, of, &r, state, own);
+  }
+}
+
+static void
+add_rows(Tb *t, const Seq *s, const Pairs *of, At at)
+{
+  const Call *p = s->call;
+  Span rows = one_of(of->q, of->row, p->sq);
+  Tile state = fwd_drop_state(t, p, at.b, at.h);
+  rows.hi = i_min(rows.hi, p->sq);
+  T_FOR (t, i, rows) {
+    At own = at;
+    own.q = i;
+    add_row(t, s, of, state, own);
+  }
+}
+
+static void
+add_heads(Tb *t, const Call *p, const Pairs *of, Idx b)
+{
+  Seq s = sequence(t, p, b);
+  T_FOR (t, i, of->h) {
+    At at = {.b = b, .h = i, .hk = i_div(i, fwd_group(p))};
+    add_rows(t, &s, of, at);
+  }
+}
+
+/* The element as one row of one column; of a packed axis the sequence's rows are counted
+ * from its first one, and it has no more. */
+static void
+store_element(Tb *t, const Call *p, const Pairs *of, const SpecTable *x, Tile sum)
+{
+  const Lookup *to = &p->gradients[of->grad];
+  Tensor *one = NEW(t_arena(t), Tensor);
+  Idx at = i_int(0), is = i_int(1), b = of->b.lo;
+  *one = (Tensor){.name = to->name, .slot = to->slot, .ty = to->ty, .cols = 1};
+  Seq s = sequence(t, p, b);
+  for (int i = 0; i < x->axes.n; i++) {
+    SizeId size = x->axes.at[i].size;
+    bool q = size == SIZE_SQ || size == SIZE_TOTAL_Q;
+    bool k = size == SIZE_SK || size == SIZE_TOTAL_K;
+    Idx own = q ? of->row : k ? of->key : size == SIZE_B ? b : of->h.lo;
+    if (size == SIZE_HK)
+      own = i_div(own, fwd_group(p));
+    if (size == SIZE_TOTAL_Q) {
+      is = i_and(is, i_lt(own, s.call->sq));
+      own = i_add(own, s.q_row);
+    }
+    if (size == SIZE_TOTAL_K) {
+      is = i_and(is, i_lt(own, s.call->sk));
+      own = i_add(own, s.k_first);
+    }
+    at = i_add(at, i_mul64(own, to->stride[i]));
+  }
+  one->rows = i_int(1);
+  one->stride[0] = at;
+  T_IF (t, is)
+    t_store_rows(t, v_in_bounds(v_rows(one, i_int(1), i_int(0), i_int(0), 1)), sum);
+}
+
+static void
+of_table(Tb *t, const Call *p, int grad)
+{
+  const SpecTable *x = &p->spec->tables.at[p->spec->grads.at[grad].table];
+  const Call *host = p->host;
+  t_grid(t, elements(host, x), i_int(1), i_int(1));
+  Pairs of = pairs_of(p, x, i_cta(t, 0));
+  of.grad = grad;
+  Tile none = t_rows(t, 1, 0);
+  of.sum = t_var(t, none);
+  T_FOR (t, i, of.b)
+    add_heads(t, p, &of, i);
+  store_element(t, p, &of, x, *of.sum);
+}
+
 static void
 emit(Build *b, const Call *call, const Sched *s)
 {
-  (void)call;
   T_ENTRY (b, t, "dkdv", .warps = 1)
     of_keys(t, t_call(t));
   T_ENTRY (b, t, "dq", .warps = s->warps)
     of_queries(t, t_call(t), s);
+  for (int i = 0; i < call->spec->grads.n; i++)
+    T_ENTRY (b, t, call->spec->grads.at[i].name, .warps = 1)
+      of_table(t, t_call(t), i);
 }
 
 static void

@@ -118,6 +118,7 @@ sequence(Tb *t, const Call *p, Idx b)
   s.q_row = q_first;
   s.k_row = i_add(k_first, pad);
   s.k_pad = pad;
+  s.k_first = k_first;
   s.q_b = seq_packs_queries(p) ? i_int(0) : b;
   s.k_b =
       p->lengths[ATTNC_CU_SEQLENS_K] ? i_int(0) : length(t, p, ATTNC_CACHE_BATCH_IDX, b, b);

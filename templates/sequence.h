@@ -16,6 +16,7 @@
 typedef struct Seq {
   const Call *call;
   Idx q_row, k_row;  /* its first row in q, o and LSE, in k and v */
+  Idx k_first;       /* that of its own rows, which may begin with some that are no keys */
   Idx k_pad;         /* so many rows before its first key are its own, and none */
   Idx q_b, k_b;      /* its batch in them, of k and v in pages its row of their table */
   bool q_own, k_own; /* has it an end of its own in them? */

@@ -337,6 +337,8 @@ compute(Exprs *x, int step, int r)
     return number(x, ATTNC_SOFTMAX_SCALE);
   case STEP_PRODUCT:
     return expr_product(x->lo, value(x, s->arg[0], r), value(x, s->arg[1], r), s->small);
+  case STEP_PLUS:
+    return LLVMBuildFAdd(x->lo->b, value(x, s->arg[0], r), value(x, s->arg[1], r), "");
   case STEP_INVERSE:
     return expr_inverse(x->lo, value(x, s->arg[0], r));
   case STEP_TANH_PART:

@@ -3,8 +3,23 @@
 #include "compiler/llvm/llvm_lower.h"
 
 static void
-store_one(Lo *lo, V address, V x, V want)
+store_half(Lo *lo, Dtype ty, V address, V x, V want)
 {
+  V both = pack_pair(lo, ty, x, x);
+  V in[3] = {address, both, as_i32(lo, lo->b, want)};
+  asm_call(lo, ASM_EFFECT,
+           "{ .reg .pred p; .reg .b16 a, b; mov.b32 {a, b}, $1; setp.ne.s32 p, $2, 0; "
+           "@p st.global.b16 [$0], a; }",
+           "l,r,r", in, 3, lo->none, NULL, 0);
+}
+
+static void
+store_one(Lo *lo, Dtype ty, V address, V x, V want)
+{
+  if (ty != DT_F32) {
+    store_half(lo, ty, address, x, want);
+    return;
+  }
   V in[3] = {address, x, as_i32(lo, lo->b, want)};
   asm_call(lo, ASM_EFFECT,
            "{ .reg .pred p; setp.ne.s32 p, $2, 0; @p st.global.f32 [$0], $1; }", "l,f,r",
@@ -49,7 +64,8 @@ lower_store_rows(Lo *lo, const Op *op)
   for (int i = 0; i < val_row_values(x); i++) {
     V row = LLVMBuildAdd(lo->b, mine, k32(lo, 8 * i), "");
     V want = bool_and(lo->b, writer, row_inside(lo, &op->view, row));
-    store_one(lo, row_address(lo, &op->view, row), lo->vals[x->id][i], want);
+    store_one(lo, op->view.x->ty, row_address(lo, &op->view, row), lo->vals[x->id][i],
+              want);
   }
 }
 

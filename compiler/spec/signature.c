@@ -122,6 +122,26 @@ add_table(const SpecTable *table, int align, Signature *to)
   }
 }
 
+/* Of what `grad` lists: as the table that it is of, written. */
+static void
+add_gradient(const Spec *s, const SpecGrad *grad, Signature *to)
+{
+  add_table(&s->tables.at[grad->table], 1, to);
+  CallTensor *t = &to->tensors[to->n_tensors - 1];
+  t->name = grad->name;
+  t->slot = grad->slot;
+  t->access = ACCESS_OUT;
+  t->table = false;
+}
+
+static void
+add_gradients(const Spec *s, bool declared, Signature *to)
+{
+  for (int i = 0; to->op == ATTNC_OP_BWD && i < s->grads.n; i++)
+    if ((s->grads.at[i].slot >= ATTNC_SLOT_COUNT) == declared)
+      add_gradient(s, &s->grads.at[i], to);
+}
+
 /* NULL: the tensor is none that expressions read. */
 static const SpecTable *
 table_in(const Spec *s, int slot)
@@ -236,11 +256,14 @@ signature_make(const Spec *s, int op, Signature *to)
 {
   *to = (Signature){.op = op};
   for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
-    add_tensor(s, i, to);
+    if (i != ATTNC_DALIBI_SLOPES && i != ATTNC_DBIAS && i != ATTNC_DSINK)
+      add_tensor(s, i, to);
+  add_gradients(s, false, to);
   for (int i = 0; i < ATTNC_SCALAR_COUNT; i++)
     add_scalar(s, i, to);
   for (int i = 0; i < s->tensors.n; i++)
     add_table(&s->tensors.at[i], 1, to);
+  add_gradients(s, true, to);
   for (int i = 0; i < s->scalars.n; i++)
     add_number(&s->scalars.at[i], to);
 }

@@ -102,6 +102,21 @@ typedef struct SpecRope {
   bool interleaved;
   unsigned dtype; /* fp32, fp16, bf16: of cosines and sines */
 } SpecRope;
+/* What op bwd writes the gradient of, besides q, k and v: a table that scores read by b, h,
+ * hk, q_idx and kv_idx alone, or the sink. */
+typedef struct SpecGrad {
+  const char *name; /* "dbias" */
+  int slot;         /* of the gradient */
+  int table;        /* of `tables` */
+  /* Of each of score_mod: itself, its derivative by the score, and by the table's element.
+   * NULL: it is the sink. */
+  const ExprList *lists;
+  const Expr *const *by;
+} SpecGrad;
+typedef struct SpecGrads {
+  const SpecGrad *at;
+  int n;
+} SpecGrads;
 typedef struct SpecTables {
   const SpecTable *at;
   int n;
@@ -188,7 +203,8 @@ struct attnc_spec {
   LseBase lse_base;
   unsigned seqlens;    /* bits 1u << word of the field; asked for by spec_has_tensor */
   unsigned page_table; /* PageTable */
-  unsigned grad;       /* bits as those of seqlens */
+  unsigned grad;       /* bits of its words, and behind them of `tensors` */
+  SpecGrads grads;     /* of it what is written */
   bool deterministic;
   bool append;
   bool shared_prefix;

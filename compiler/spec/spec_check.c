@@ -486,6 +486,37 @@ read_tensors(SpecLoad *l, const Field *f, const DocNode *node, void *to)
   }
 }
 
+/* Read when the names are known. */
+static void
+read_grads(SpecLoad *l, const Field *f, const DocNode *node, void *to)
+{
+  (void)f;
+  (void)to;
+  l->grad = node;
+}
+
+/* Words of the field, and tensors that the spec declares. */
+static void
+read_grad(SpecLoad *l)
+{
+  Spec *s = l->spec;
+  const Field *f = spec_field("grad");
+  const char *words[MAX_WORDS + SPEC_TABLES];
+  int n = split_words(l, f, words), i = 0;
+  for (int t = 0; t < s->tensors.n; t++)
+    words[n++] = s->tensors.at[t].name;
+  l->within = f->key;
+  if (!l->grad || !spec_value_is(l, l->grad, DOC_LIST, "a list of names"))
+    return;
+  for (const DocNode *x = l->grad->first; x; x = x->next) {
+    if (!spec_value_word(l, x, words, n, &i))
+      continue;
+    if (s->grad >> i & 1u)
+      spec_fault(l, x->place, SE_REPEATED, NULL, "`%s` is listed twice", words[i]);
+    s->grad |= 1u << i;
+  }
+}
+
 static void
 read_arch(SpecLoad *l, const Field *f, const DocNode *node, void *to)
 {
@@ -777,6 +808,7 @@ static Reader *const readers[FT_COUNT] = {
     [FT_ROPE] = read_rope,
     [FT_PAIR] = read_pair,
     [FT_TENSORS] = read_tensors,
+    [FT_GRADS] = read_grads,
     [FT_ARCH] = read_arch,
     [FT_SCHED_INT] = read_sched_int,
     [FT_SCHED_BOOL] = read_sched_bool,
@@ -890,6 +922,7 @@ spec_check_document(SpecLoad *l, const DocNode *root)
   l->pin_keys = NULL;
   take_defaults(s);
   read_specialize(l);
+  read_grad(l);
   check_needs(l, root);
   spec_check_seqlens(l, root);
   check_rope(l, value_of(root, "rope"));

@@ -422,6 +422,127 @@ take_sink(Spec *s, ExprGraph *g)
     s->sink_logit = with_lists(g, at, 1);
 }
 
+/* ---- what op bwd differentiates besides ---- */
+
+/* By the variable that stands for it: each element is that of pairs that are known. */
+static bool
+is_plain_load(const Expr *e, const SpecTable *t)
+{
+  static const ExprVar of[SIZE_COUNT] = {
+      [SIZE_B] = EXPR_B,           [SIZE_H] = EXPR_H,           [SIZE_HK] = EXPR_HK,
+      [SIZE_SQ] = EXPR_Q_IDX,      [SIZE_TOTAL_Q] = EXPR_Q_IDX, [SIZE_SK] = EXPR_KV_IDX,
+      [SIZE_TOTAL_K] = EXPR_KV_IDX};
+  for (int i = 0; i < e->n; i++) {
+    const SpecAxis *a = &t->axes.at[i];
+    bool same = a->name && a->by <= 1 && e->arg[i]->op == EXPR_OP_VAR &&
+                e->arg[i]->i == (int)of[a->size];
+    if (!same)
+      return false;
+  }
+  return true;
+}
+
+/* The only way in which scores read the table; NULL: they do not, or by another index. */
+static const Expr *
+plain_load(const Spec *s, int table)
+{
+  const Expr *found = NULL;
+  for (int i = 0; i < s->score_mod.n; i++) {
+    const ExprList *list = &s->score_mod.lists[i];
+    for (int k = 0; k < list->n; k++) {
+      const Expr *e = list->at[k];
+      if (e->op != EXPR_OP_LOAD || e->i != table)
+        continue;
+      if (!is_plain_load(e, &s->tables.at[table]))
+        return NULL;
+      found = e;
+    }
+  }
+  return found;
+}
+
+/* The place in the list, for messages. */
+static const DocNode *
+listed(const SpecLoad *l, const char *name)
+{
+  const DocNode *n = l->grad->first;
+  while (n && !str_eq(n->text, name))
+    n = n->next;
+  return n ? n : l->grad;
+}
+
+static void
+take_lists(Spec *s, ExprGraph *g, const Expr *load, SpecGrad *to)
+{
+  const SpecExprs *mods = &s->score_mod;
+  const Expr **by = NEW_N(g->arena, const Expr *, mods->n + 1);
+  ExprList *lists = NEW_N(g->arena, ExprList, mods->n + 1);
+  for (int i = 0; i < mods->n; i++) {
+    by[i] = expr_normal(g, expr_derive(g, mods->at[i], load));
+    const Expr *all[3] = {mods->at[i], s->score_slope.at[i], by[i]};
+    lists[i] = expr_list(g, all, 3, g->arena);
+    expr_known_ranges(g, &lists[i]);
+  }
+  to->by = by;
+  to->lists = lists;
+}
+
+static void
+take_grad(SpecLoad *l, ExprGraph *g, int table, SpecGrad *to)
+{
+  Spec *s = l->spec;
+  const SpecTable *t = &s->tables.at[table];
+  Dtype ty = spec_table_dtype(t);
+  const Expr *load = plain_load(s, table);
+  to->name = arena_printf(l->arena, "d%s", t->name);
+  to->table = table;
+  if (ty == DT_I32 || ty == DT_U32)
+    spec_fault(l, listed(l, t->name)->place, SE_WORD, "gradients are of f32",
+               "`%s` holds whole numbers", t->name);
+  else if (t->slot != ATTNC_SINK && !load)
+    spec_fault(l, listed(l, t->name)->place, SE_WORD,
+               "its indices are `b`, `h`, `hk`, `q_idx` and `kv_idx`, as its axes say",
+               "no score reads `%s`, or by another index", t->name);
+  else if (t->slot != ATTNC_SINK)
+    take_lists(s, g, load, to);
+}
+
+/* The table of a word of the field, or of a declared tensor; -1: the spec has none. */
+static int
+table_named(const Spec *s, const char *name, size_t n)
+{
+  for (int i = 0; i < s->tables.n; i++)
+    if (strlen(s->tables.at[i].name) == n && !strncmp(s->tables.at[i].name, name, n))
+      return i;
+  return -1;
+}
+
+static void
+take_grads(SpecLoad *l, ExprGraph *g)
+{
+  Spec *s = l->spec;
+  const Field *f = spec_field("grad");
+  int fixed = spec_words(f), n = 0;
+  SpecGrad *at = NEW_N(l->arena, SpecGrad, fixed + s->tensors.n + 1);
+  for (int i = 0; i < fixed + s->tensors.n; i++) {
+    size_t len;
+    const char *word = i < fixed ? spec_word(f, i, &len) : s->tensors.at[i - fixed].name;
+    len = i < fixed ? len : strlen(word);
+    if (!(s->grad >> i & 1u) || (len == 3 && !strncmp(word, "lse", 3)))
+      continue;
+    int table = table_named(s, word, len);
+    if (table < 0) {
+      spec_fault(l, l->grad->place, SE_NEEDS, NULL,
+                 "`grad` of `%.*s`, which the spec has not", (int)len, word);
+      continue;
+    }
+    at[n].slot = i < fixed ? tensor_find(arena_printf(l->arena, "d%.*s", (int)len, word))
+                           : ATTNC_SLOT_COUNT + s->tensors.n + i - fixed;
+    take_grad(l, g, table, &at[n++]);
+  }
+  s->grads = (SpecGrads){at, n};
+}
+
 void
 spec_read_exprs(SpecLoad *l)
 {
@@ -439,6 +560,7 @@ spec_read_exprs(SpecLoad *l)
   take_scores(l, g, &scores);
   take_sink(l->spec, g);
   l->spec->score_slope = slopes_of(g, &l->spec->score_mod);
+  take_grads(l, g);
   l->spec->mask_cost = expr_cost(g, &l->spec->mask.rest, l->spec->mask.rest != NULL);
   l->spec->score_cost = expr_cost(g, l->spec->score_mod.at, l->spec->score_mod.n);
 }

@@ -82,6 +82,7 @@ spec_is_default(Member m)
   case FT_NAMES:
     return *words == 0 && !has_constants(&m.s->scalars);
   case FT_TENSORS:
+  case FT_GRADS:
     return *words == 0;
   case FT_EXPRS:
     return ((const SpecExprs *)m.at)->n == 0;
@@ -135,7 +136,7 @@ spec_has_tensor(const Spec *s, int slot)
   const Field *f = spec_field(field);
   if (!is_where_keys_are(s, slot))
     return false;
-  if (!f || f->type != FT_TENSORS)
+  if (!f || (f->type != FT_TENSORS && f->type != FT_GRADS))
     return !f || spec_has(s, f->key);
   unsigned listed = *(const unsigned *)spec_member(s, f).at;
   const char *name = tensor_info[slot].name + str_eq(f->key, "grad"); /* dlse: of lse */

@@ -86,6 +86,16 @@ spec_field_needs(const char *key)
   return NULL;
 }
 
+int
+spec_words(const Field *f)
+{
+  int n = 0;
+  size_t len;
+  while (spec_word(f, n, &len))
+    n++;
+  return n;
+}
+
 const char *
 spec_word(const Field *f, int n, size_t *len)
 {

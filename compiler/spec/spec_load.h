@@ -53,6 +53,7 @@ typedef enum FieldType {
   FT_ROPE,
   FT_PAIR,    /* of whole numbers, in a map */
   FT_TENSORS, /* names of tensors of the call */
+  FT_GRADS,   /* … and of those that are declared */
   FT_ARCH,
   FT_SCHED_INT, /* the three of a schedule's fields */
   FT_SCHED_BOOL,
@@ -140,7 +141,8 @@ typedef struct SpecLoad {
   size_t n;
   Spec *spec;
   const struct Keys *pin_keys;
-  const DocNode *mask_mod, *score_mod, *specialize; /* read when all names are known */
+  const DocNode *mask_mod, *score_mod, *specialize,
+      *grad;          /* read when all names are known */
   const char *within; /* the field that is being read, for messages on elements */
   int errors;
   struct YamlReader *reader; /* closed by spec_yaml_close, also after a jump */
@@ -256,6 +258,7 @@ void spec_check_seqlens(SpecLoad *, const DocNode *root);
 void spec_check_document(SpecLoad *, const DocNode *root);
 /* The n-th of a field's words, NULL past the last. */
 const char *spec_word(const Field *, int n, size_t *len);
+int spec_words(const Field *); /* how many it has */
 /* Fills canonical, hash and json. */
 void spec_print(Spec *);
 /* The field's line of the canonical text; nothing where it has none. */

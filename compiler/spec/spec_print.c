@@ -146,6 +146,26 @@ put_names(Member m, Str *out, bool json)
 }
 
 static void
+put_grads(Member m, Str *out, bool json)
+{
+  const char *comma = "", *quote = json ? "\"" : "";
+  unsigned listed = *(const unsigned *)m.at;
+  size_t n;
+  str_put(out, "[");
+  for (int i = 0; listed >> i; i++) {
+    int declared = i - spec_words(m.f);
+    const char *word =
+        declared < 0 ? spec_word(m.f, i, &n) : m.s->tensors.at[declared].name;
+    if (!(listed >> i & 1u))
+      continue;
+    n = declared < 0 ? n : strlen(word);
+    str_printf(out, "%s%s%.*s%s", comma, quote, (int)n, word, quote);
+    comma = ", ";
+  }
+  str_put(out, "]");
+}
+
+static void
 put_tensors(Member m, Str *out, bool json)
 {
   const char *comma = "";
@@ -331,7 +351,7 @@ static Writer *const writers[FT_COUNT] = {
     [FT_LAYOUTS] = put_per_tensor, [FT_NAMES] = put_names,     [FT_PINS] = put_pins,
     [FT_EXPRS] = put_exprs,        [FT_TABLES] = put_tables,   [FT_SCALARS] = put_scalars,
     [FT_BIAS] = put_bias,          [FT_TENSORS] = put_tensors, [FT_SWITCH] = put_switch,
-    [FT_BLOCKS] = put_blocks,      [FT_ROPE] = put_rope,
+    [FT_BLOCKS] = put_blocks,      [FT_ROPE] = put_rope,       [FT_GRADS] = put_grads,
 };
 
 /* ---- canonical text ---- */

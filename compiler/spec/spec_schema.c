@@ -178,12 +178,14 @@ put_switch(Str *out, const char *words)
   str_put(out, "}]");
 }
 
+/* declared: or names that the spec declares. */
 static void
-put_set(Str *out, const char *words)
+put_set(Str *out, const char *words, bool declared)
 {
   str_put(out, "\"type\": \"array\", \"uniqueItems\": true, \"items\": {");
+  str_put(out, declared ? "\"anyOf\": [{" : "");
   put_words(out, words);
-  str_put(out, "}");
+  str_put(out, declared ? "}, {\"pattern\": \"" DECLARED_NAME "\"}]}" : "}");
 }
 
 static void
@@ -235,7 +237,8 @@ put_type(Str *out, const Field *f)
     put_names(out);
     break;
   case FT_TENSORS:
-    put_set(out, f->words);
+  case FT_GRADS:
+    put_set(out, f->words, f->type == FT_GRADS);
     break;
   case FT_PINS:
     put_pins(out);

@@ -373,7 +373,7 @@ Tile t_wait(Tb *, Tile);                  /* x, ready; itself if it is */
 Idx t_any_not1(Tb *, Tile); /* does a lane of the warp hold a value that is not 1 */
 Idx t_any_abs_gt(Tb *, Tile, Tile k); /* … one beyond k (one value) on either side of 0 */
 
-void t_store_rows(Tb *, View, Tile); /* one fp32 a row, out */
+void t_store_rows(Tb *, View, Tile); /* one number a row, out, rounded to the tensor's */
 Tile t_load_rows(Tb *, View);        /* … and in; 0 past the end */
 /* The slow road of ref_fwd: a row a warp, eight columns of each 256 a lane, fp32 in
  * registers. */
@@ -435,6 +435,8 @@ Tile t_score(Tb *, const Mods *, Tile x, At); /* x · softmax_scale after every 
  * spec_score_has_slope.  What both compute is computed once where both stand in one place.
  */
 Tile t_score_slope(Tb *, const Mods *, Tile x, At);
+/* What a change of the element of a table is, that of one of spec->grads but the sink. */
+Tile t_score_slope_by(Tb *, const Mods *, Tile x, At, int grad);
 /* The elements of a table that one load of the score_mod reads in this tile, in shared
  * memory: spec_score_tile. */
 typedef struct TableTile {

@@ -384,9 +384,9 @@ static int
 n_args(const ExprStep *s)
 {
   static const int args[] = {
-      [STEP_TERM] = 1,      [STEP_SUM] = 2,   [STEP_PRODUCT] = 2, [STEP_INVERSE] = 1,
-      [STEP_TANH_PART] = 1, [STEP_TANH] = 3,  [STEP_SIZE] = 1,    [STEP_TILE] = 0,
-      [STEP_BIT] = 2,       [STEP_ALONG] = 1,
+      [STEP_TERM] = 1,      [STEP_SUM] = 2,  [STEP_PRODUCT] = 2, [STEP_INVERSE] = 1,
+      [STEP_TANH_PART] = 1, [STEP_TANH] = 3, [STEP_SIZE] = 1,    [STEP_TILE] = 0,
+      [STEP_PLUS] = 2,      [STEP_BIT] = 2,  [STEP_ALONG] = 1,
   };
   if (s->kind != STEP_NODE)
     return args[s->kind];
@@ -438,6 +438,43 @@ tile_slope_steps(Tb *t, const Mods *m, const At *at)
       whole = whole < 0 ? slope : product(&s, whole, slope);
   }
   s.out->root[ROOT_SCORE] = whole < 0 ? number(&s, 1) : whole;
+  mark_used(s.out);
+  return s.out;
+}
+
+static bool
+is_zero(const Expr *e)
+{
+  return e->op == EXPR_OP_CONST && e->f == 0;
+}
+
+static int
+sum(Steps *s, int a, int b)
+{
+  ExprStep step = {.kind = STEP_PLUS, .arg = {a, b}};
+  step.grade = of_both(step_at(s, a)->grade, step_at(s, b)->grade);
+  return add(s, step);
+}
+
+/* Behind each mod what the ones before made of the element, times its slope, and what it
+ * makes of it itself. */
+const ExprSteps *
+tile_slope_by_steps(Tb *t, const Mods *m, const At *at, int grad)
+{
+  const SpecExprs *mods = &m->spec->score_mod, *slopes = &m->spec->score_slope;
+  const SpecGrad *g = &m->spec->grads.at[grad];
+  Steps s = open_steps(t, m, at);
+  int whole = -1;
+  for (int i = 0; i < mods->n; i++) {
+    add_list(&s, &g->lists[i]);
+    int slope = s.step[slopes->at[i]->id], own = s.step[g->by[i]->id];
+    s.score = s.step[mods->at[i]->id];
+    if (whole >= 0 && !is_one(slopes->at[i]))
+      whole = product(&s, whole, slope);
+    if (!is_zero(g->by[i]))
+      whole = whole < 0 ? own : sum(&s, whole, own);
+  }
+  s.out->root[ROOT_SCORE] = whole < 0 ? number(&s, 0) : whole;
   mark_used(s.out);
   return s.out;
 }

@@ -31,6 +31,7 @@ typedef enum StepKind {
   STEP_SIZE,      /* |arg[0]| as f32, of an i32 that is not −2^31, or of an f32 */
   STEP_ALONG,     /* arg[0] as f32, of an i32 that grows by k with each key: see along_of */
   STEP_TILE,      /* of a load: what the tile of its table beside the scores holds */
+  STEP_PLUS,      /* arg[0] + arg[1] */
   STEP_BIT        /* bool: bit arg[1] of the words that begin at address arg[0] */
 } StepKind;
 
@@ -63,6 +64,8 @@ typedef struct ExprSteps {
 const ExprSteps *tile_score_steps(Tb *, const Mods *, const At *, const Expr *beside);
 /* The derivative of the score by the scaled one that no mod has changed, as a score. */
 const ExprSteps *tile_slope_steps(Tb *, const Mods *, const At *);
+/* That by the element of the table of one of spec->grads. */
+const ExprSteps *tile_slope_by_steps(Tb *, const Mods *, const At *, int grad);
 /* The logit of the spec's sink, as a score. */
 const ExprSteps *tile_sink_steps(Tb *, const Mods *, const At *);
 const ExprSteps *tile_mask_steps(Tb *, const Mods *, const At *); /* NULL: no mask_mod */

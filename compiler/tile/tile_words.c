@@ -585,6 +585,18 @@ t_score_slope(Tb *t, const Mods *mods, Tile x, At at)
 }
 
 Tile
+t_score_slope_by(Tb *t, const Mods *mods, Tile x, At at, int grad)
+{
+  need_fp32(t, x, "slope");
+  if (!mods->spec->grads.at[grad].lists)
+    t_fail(t, "slope: no score reads %s", mods->spec->grads.at[grad].name);
+  Op *op = emit1(t, OP_SLOPE, x);
+  op->steps = tile_slope_by_steps(t, mods, &at, grad);
+  op->at = at;
+  return like(t, op, x, DT_F32);
+}
+
+Tile
 t_score(Tb *t, const Mods *mods, Tile x, At at)
 {
   return t_score_beside(t, mods, x, at, NULL);
@@ -608,7 +620,8 @@ void
 t_store_rows(Tb *t, View v, Tile x)
 {
   need_fp32(t, x, "store_rows");
-  if (x->lay != LAY_ROW || x->per_thread || v.n != x->rows || v.x->ty != DT_F32)
+  bool real = v.x->ty == DT_F32 || v.x->ty == DT_F16 || v.x->ty == DT_BF16;
+  if (x->lay != LAY_ROW || x->per_thread || v.n != x->rows || !real)
     t_fail(t, "store_rows: %%%d to %s", x->id, v.x->name);
   Op *op = emit1(t, OP_STORE_ROWS, x);
   op->view = v;

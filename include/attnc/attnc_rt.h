@@ -143,7 +143,8 @@ enum {
  * shared is in pages then, too, and prefix_pages says which, in place of k_prefix and
  * v_prefix.  None of that is of `keep`, which is of positions.  Op fwd has new keys
  * where the spec's `append` says so; k and v are outputs, too, then.  Op bwd has the LSE
- * whatever `return_lse` says, and dlse where `grad` lists the LSE. */
+ * whatever `return_lse` says, and of what `grad` lists the gradient: dlse is given, all
+ * others are written; those of declared tensors have slots behind them. */
 #define ATTNC_TENSOR_TABLE(X)                                                              \
   X(Q, "q", "fwd:in bwd:in", "", "b h sq d", STRIDED, "", 16)                              \
   X(K, "k", "fwd:in append:inout bwd:in", "", "b hk sk d", STRIDED, "", 16)                \
@@ -198,7 +199,10 @@ enum {
   X(K_PREFIX, "k_prefix", "fwd:in", "as k", "hk sp d", STRIDED, "shared_prefix", 16)       \
   X(V_PREFIX, "v_prefix", "fwd:in", "as v", "hk sp dv", STRIDED, "shared_prefix", 16)      \
   X(PREFIX_PAGES, "prefix_pages", "fwd:in", "i32", "max_prefix_pages", STRIDED,            \
-    "shared_prefix", 4)
+    "shared_prefix", 4)                                                                    \
+  X(DALIBI_SLOPES, "dalibi_slopes", "bwd:out", "field", "field", STRIDED, "grad", 1)       \
+  X(DBIAS, "dbias", "bwd:out", "field", "field", STRIDED, "grad", 1)                       \
+  X(DSINK, "dsink", "bwd:out", "field", "field", STRIDED, "grad", 1)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

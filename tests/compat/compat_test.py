@@ -22,7 +22,7 @@ LEFT_OUT = shutil.ignore_patterns("build", ".git", "out", "__pycache__")
 PATCHES = [
     ("include/attnc/attnc_rt.h", r'X\(MAX_ITEMS, max_items,[\s\\]*"[^"]*"\)',
      'X(EXTRAS, extras, "of a test")'),
-    ("include/attnc/attnc_rt.h", r'X\(DV, "dv", [^\n]*?\d\)',
+    ("include/attnc/attnc_rt.h", r'X\(DSINK, "dsink", [^\n]*?\d\)',
      'X(EXTRA, "extra", "fwd:in", "fp32", "b extras", STRIDED, "group_size", 4)'),
     ("include/attnc/attnc_rt.h", r'X\(SOFTCAP, "softcap", [^\n]*?POSITIVE\)',
      'X(MORE, "more", "fwd", softmax_scale, ANY)'),

@@ -40,9 +40,10 @@ FACTORS = {
               "bias: {axes: [h, q, kv], dtype: fp16}", "bias: {axes: [kv], dtype: fp32}",
               "softcap: 0.7\nbias: {axes: [b, q], dtype: bf16}",
               'score_mod: "score * (1.0 + 0.25 * f32(h)) + tanh(score * score)"',
+              'score_mod: ["score * gain[h] + row[b, q_idx]", "0.5 * tanh(score) + 0.1 * score * row[b, q_idx]"]',
               'score_mod: ["max(score, 0.2 * score)", "score * sigmoid(score) - f32(kv_idx) / 64"]'),
     "more": ("", "sink: fp32", "grad: [lse]", "lse_base: 2", "lse_base: 2\ngrad: [lse]", "sink: bf16\ngrad: [lse]",
-             "deterministic: true", "specialize: [strides]", "specialize: [sq, sk]", "specialize: [softmax_scale]"),
+             "deterministic: true", "GRAD", "sink: fp32\nGRAD", "GRAD\nlse_base: 2", "specialize: [strides]", "specialize: [sq, sk]", "specialize: [softmax_scale]"),
     "dropout": ("", "0.25", "0.9", "0"),
     "lengths": LENGTHS,
     "size": ("sq33 sk33", "sq20 sk65", "sq50 sk17", "sq1 sk40", "sq40 sk1", "sq64 sk64", "sq9 sk130"),
@@ -84,6 +85,13 @@ def possible(case):
     return not ("cu_" in case["lengths"] and "specialize: [s" in case["more"])
 
 
+def grads_of(case):
+    """Of what the case has: all that may be listed."""
+    names = [n for n in ("alibi_slopes", "bias") if n in case["score"]]
+    names += ["sink"] if "sink" in case["more"] else []
+    return ["lse", *names, *(n for n in ("gain", "row") if f"{n}[" in case["score"])]
+
+
 def spec_of(case):
     packed = [f"t{'q' if n == 'cu_seqlens_q' else 'k'}" for n in case["lengths"].split() if n.startswith("cu_")]
     q, kv = "tq" if "tq" in packed else "q", "tk" if "tk" in packed else "kv"
@@ -91,12 +99,19 @@ def spec_of(case):
     score = case["score"].replace("[h, q, kv]", f"[h, {q}, {kv}]").replace("[kv]", f"[{kv}]").replace("[b, q]", (
         f"[b, {q}]" if q == "q" else f"[{q}]"))
     text = [f"attnc: 1\nname: gradients\ndtype: {case['dtype']}\n{case['dims']}\nlayout: {case['layout']}",
-            "return_lse: true", f"seqlens: [{named}]", case["mask"], score, case["more"]]
+            "return_lse: true", f"seqlens: [{named}]", case["mask"], score, case["more"].replace("GRAD", f"grad: [{', '.join(grads_of(case))}]")]
     if case["dropout"]:
         text.append("dropout: true")
+    declared = []
     if "doc[" in case["mask"]:
-        text.append("tensors: {doc: {dtype: i32, axes: [b, kv], monotone: true}, "
-                    "mark: {dtype: i32, axes: [b, q], monotone: true}}")
+        declared += ["doc: {dtype: i32, axes: [b, kv], monotone: true}",
+                     "mark: {dtype: i32, axes: [b, q], monotone: true}"]
+    if "gain[" in case["score"]:
+        declared += ["gain: {dtype: fp32, axes: [h]}", f"row: {{dtype: bf16, axes: [b, {q}]}}" if q == "q" else
+                     f"row: {{dtype: bf16, axes: [{q}]}}"]
+        text = [x.replace("row[b, q_idx]", "row[q_idx]") if q == "tq" else x for x in text]
+    if declared:
+        text.append(f"tensors: {{{', '.join(declared)}}}")
     return "\n".join(text) + "\n"
 
 

@@ -39,6 +39,16 @@ static const char *const cases[] = {
     "seqlens: [seqused_q, seqused_k, leftpad_k]\nsoftcap: 2.0\n",
     "seqlens: [cu_seqlens_k, leftpad_k]\n",
     "block_list: {block: [16, 16]}\n",
+    "alibi_slopes: bh\nbias: {axes: [h, q, kv], dtype: fp32}\nsink: fp32\nsoftcap: 3.0\n"
+    "grad: [alibi_slopes, bias, sink, lse]\n",
+    "tensors: {rel: {dtype: fp32, axes: [hk, kv]}, far: {dtype: fp32, axes: [b, q]}}\n"
+    "score_mod: [\"score * rel[hk, kv_idx] + far[b, q_idx]\", \"tanh(score) * rel[hk, "
+    "kv_idx] + "
+    "score\"]\ngrad: [rel, far]\ndropout: true\n",
+    "seqlens: [cu_seqlens_q, cu_seqlens_k, leftpad_k]\ntensors: {row: {dtype: fp32, axes: "
+    "[h, "
+    "tq]}, key: {dtype: fp32, axes: [tk]}}\n"
+    "score_mod: \"score + row[h, q_idx] * key[kv_idx]\"\ngrad: [row, key]\n",
 };
 
 /* The forward pass and the backward one of a spec, of the same inputs. */
@@ -52,13 +62,23 @@ typedef struct Both {
 static size_t
 elements(const Tensors *t, int slot)
 {
-  return t->host[slot].name ? t->host[slot].bytes / sizeof(float) : 0;
+  const CallTensor *x = &t->call.at[slot].t;
+  size_t n = t->host[slot].name != NULL;
+  for (int i = 0; i < x->n_axes; i++)
+    n *= (size_t)axis_length(&x->axes[i], &t->sizes);
+  return n;
 }
 
 static float *
 data_of(const Tensors *t, int slot)
 {
   return t->host[slot].data;
+}
+
+static double *
+room(const Tensors *t, int slot)
+{
+  return calloc(elements(t, slot) + 1, sizeof(double));
 }
 
 /* Element i in the order of the axes, as the reference numbers them. */
@@ -73,12 +93,6 @@ element(const Tensors *t, int slot, size_t i)
     rest /= n;
   }
   return data_of(t, slot) + at;
-}
-
-static double *
-room(const Tensors *t, int slot)
-{
-  return calloc(elements(t, slot) + 1, sizeof(double));
 }
 
 static void
@@ -105,13 +119,14 @@ open_case(Both *c, const char *fields, const attnc_sizes *n)
   assert_int_equal(attnc_spec_load(text, strlen(text), "t", &c->spec, NULL), ATTNC_OK);
   take_tensors(c, ATTNC_OP_FWD, n, &c->fwd);
   take_tensors(c, ATTNC_OP_BWD, n, &c->bwd);
-  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++) {
-    float *x = data_of(&c->bwd, slot);
+  for (int slot = 0; slot < CALL_SLOTS; slot++) {
     for (size_t i = 0; i < elements(&c->bwd, slot) && c->bwd.host[slot].dtype == DT_F32;
-         i++)
-      x[i] = (float)(rint((double)x[i] * GRID) / GRID);
+         i++) {
+      float *x = element(&c->bwd, slot, i);
+      *x = (float)(rint((double)*x * GRID) / GRID);
+    }
     if (c->fwd.host[slot].name && c->bwd.host[slot].name)
-      memcpy(c->fwd.host[slot].data, x, c->fwd.host[slot].bytes);
+      memcpy(c->fwd.host[slot].data, c->bwd.host[slot].data, c->fwd.host[slot].bytes);
   }
   c->o = room(&c->fwd, ATTNC_O);
   c->lse = room(&c->fwd, ATTNC_LSE);
@@ -190,22 +205,34 @@ compare(Both *c, int slot, const double *gradient, const char *fields)
 }
 
 static void
-gradients(Both *c, double *outputs[ATTNC_SLOT_COUNT])
+gradients(Both *c, double *outputs[CALL_SLOTS])
 {
-  static const int slots[] = {ATTNC_DQ, ATTNC_DK, ATTNC_DV};
   const attnc_args args = tensors_args(&c->bwd);
-  for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
-    outputs[slots[i]] = room(&c->bwd, slots[i]);
-  assert_int_equal(attnc_reference(c->spec, ATTNC_OP_BWD, &args, NULL, 0, outputs,
-                                   ATTNC_SLOT_COUNT, NULL),
-                   ATTNC_OK);
+  for (int i = 0; i < c->bwd.call.n_slots; i++)
+    if (c->bwd.call.at[i].t.access == ACCESS_OUT)
+      outputs[i] = room(&c->bwd, i);
+  assert_int_equal(
+      attnc_reference(c->spec, ATTNC_OP_BWD, &args, NULL, 0, outputs, CALL_SLOTS, NULL),
+      ATTNC_OK);
 }
 
 static void
-free_all(double *outputs[ATTNC_SLOT_COUNT])
+free_all(double *outputs[CALL_SLOTS])
 {
-  for (int i = 0; i < ATTNC_SLOT_COUNT; i++)
+  for (int i = 0; i < CALL_SLOTS; i++)
     free(outputs[i]);
+}
+
+/* Of the tensors whose gradient has a name besides q, k and v. */
+static void
+compare_tables(Both *c, double *outputs[CALL_SLOTS], const char *fields)
+{
+  for (int i = ATTNC_DALIBI_SLOPES; i < c->bwd.call.n_slots; i++) {
+    const char *name = c->bwd.call.at[i].t.name;
+    for (int slot = 0; outputs[i] && slot < c->fwd.call.n_slots; slot++)
+      if (c->fwd.host[slot].name && !strcmp(c->fwd.host[slot].name, name + 1))
+        assert_true(compare(c, slot, outputs[i], fields) > 0);
+  }
 }
 
 static void
@@ -214,13 +241,14 @@ test_differences(void **state)
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     Both c;
-    double *outputs[ATTNC_SLOT_COUNT] = {NULL};
+    double *outputs[CALL_SLOTS] = {NULL};
     open_case(&c, cases[i], &dense);
     gradients(&c, outputs);
     int n = compare(&c, ATTNC_Q, outputs[ATTNC_DQ], cases[i]);
     assert_true(n >= 64);
     compare(&c, ATTNC_K, outputs[ATTNC_DK], cases[i]);
     compare(&c, ATTNC_V, outputs[ATTNC_DV], cases[i]);
+    compare_tables(&c, outputs, cases[i]);
     free_all(outputs);
     close_case(&c);
   }
@@ -244,7 +272,7 @@ test_verdicts(void **state)
 {
   static const int slots[] = {ATTNC_DQ, ATTNC_DK, ATTNC_DV};
   Both c;
-  double *outputs[ATTNC_SLOT_COUNT] = {NULL};
+  double *outputs[CALL_SLOTS] = {NULL};
   (void)state;
   open_case(&c, "causal: true\nwindow: [2, 0]\n", &dense);
   gradients(&c, outputs);
