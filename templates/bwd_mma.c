@@ -153,6 +153,13 @@ staged_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
   return g->cp_async ? 0 : (most / (32 * pass_warps(s, pass)) + 3) / 4 + 2;
 }
 
+/* Right operands are loaded for 16 columns: of 8 over, 168/168 on 16x64 spilled 8 bytes. */
+static int
+pairs_of_8(int cols)
+{
+  return (cols + 15) / 16 * 16;
+}
+
 enum { SLOPE = 12 }; /* 128/128, 48x64 with a softcap spilled 8 bytes */
 
 /* Registers a thread of the gradients that stay, of S and dP, of what of them is the next
@@ -162,13 +169,13 @@ static int
 live_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
 {
   int mt = stays(s, pass) / (16 * pass_warps(s, pass)), by = passes_by(s, pass);
-  int d = p->head_dim, dv = p->head_dim_v;
+  int d = pairs_of_8(p->head_dim), dv = pairs_of_8(p->head_dim_v);
   int sums = pass == PASS_DKDV ? d + dv : pass == PASS_DV ? dv : d;
   int scores = pass == PASS_DV ? by / 2 : by;
   int rows = pass == PASS_DQ ? 4 : 0;
   int limits = 2 * (mask_cuts_right(p) + mask_cuts_left(p));
   int own = spec_has_lengths(p) ? 4 : 0, slope = spec_score_has_slope(p) ? SLOPE : 0;
-  return mt * ((sums + 1) / 2 + scores + by / 4 + rows + limits + slope) + own +
+  return mt * (sums / 2 + scores + by / 4 + rows + limits + slope) + own +
          fwd_mod_regs(p, 2 * mt) + fwd_drop_regs(p, mt, by) + staged_regs(p, g, s, pass);
 }
 
