@@ -63,7 +63,8 @@ take_sums(Ref *r, RefSums *s)
          (s->dout = ref_room(a, dv, 1, sizeof *s->dout)) &&
          (s->key = ref_room(a, d, 1, sizeof *s->key)) && take_pair(r, &s->dq, r->n.sq, d) &&
          take_pair(r, &s->dk, r->n.sk, d) && take_pair(r, &s->dv, r->n.sk, dv) &&
-         take_slack(r, &s->dq, r->n.sq) && take_slack(r, &s->dk, r->n.sk);
+         take_slack(r, &s->dq, r->n.sq) && take_slack(r, &s->dk, r->n.sk) &&
+         take_slack(r, &s->dv, r->n.sk);
 }
 
 /* Without a score_mod nothing else sets the slopes. */
@@ -166,6 +167,9 @@ row_sum(const Ref *r, int64_t h, int64_t q)
   }
   return x;
 }
+
+/* As accuracy.c has them, of the LSE and of what kernels flush to 0. */
+static const double LSE_ROUNDINGS = 0x1p-22, FLUSHED = 0x1p-96;
 
 /* Of a score's gradient, relative to what its terms come to without their signs: both sums
  * are rounded to fp32, and tensor cores round toward zero as accuracy.c says. */
@@ -316,7 +320,9 @@ add_key(Ref *r, int64_t h, int64_t q, int64_t j, const RowSum *sum)
   float dp32 = kept == 0 ? 0 : (float)kept * s->dp32[j];
   double ds64 = p64 * (dp64 - sum->wide);
   float ds32 = p32 * (dp32 - sum->plain);
+  double of_lse = LSE_ROUNDINGS * fabs((double)sum->lse); /* of every weight */
   double slack = rounding(r) * p64 * (fabs(kept) * s->most[j] + sum->most);
+  slack += of_lse * fabs(ds64);
   add_tables(r, h, q, j, ds64, ds32, slack);
   ds64 *= g->slope64[j];
   ds32 = ref_rounded(ds32 * g->slope32[j], r->ty[ATTNC_K]);
@@ -329,6 +335,7 @@ add_key(Ref *r, int64_t h, int64_t q, int64_t j, const RowSum *sum)
   add_row(&s->dk, j, ds64 * scale, ds32, r->q);
   add_row(&s->dq, q, ds64 * scale, ds32, s->key);
   slack *= fabs(g->slope64[j]) * scale;
+  add_slack(&s->dv, j, of_lse * p64 * fabs(kept), s->dout);
   add_slack(&s->dk, j, slack, r->q);
   add_slack(&s->dq, q, slack, s->key);
 }
@@ -493,6 +500,8 @@ judge_row(const Ref *r, int slot, int64_t head, int64_t row, const RefPair *p, d
     double want = p->wide[at], got = ref_of_gradient(r, slot, head, row, i);
     double error = is_excused(p, at, got, r->ty[slot]) ? 0 : judge_distance(got, want);
     double own = ref_ulp(want, r->ty[slot]) + (p->slack ? finite_or_0(p->slack[at]) : 0);
+    if (own < FLUSHED && r->spec->sink_logit.n)
+      own = FLUSHED;
     double bound = p->seen[row] ? 2 * plain + own : 0;
     judge_output(&one, slot, error, bound);
   }
