@@ -74,13 +74,14 @@ tiles_of(const Case *c, const Band *band, int bn, double q0, double q1)
  * class is asked of the mask's intervals, as in kernels, and a search has some forty cuts
  * into tiles. */
 enum { MASK_GROUPS = 16, MASK_KEYS = 32 };
-/* Of an expression of more nodes half as many, or asking would be a fifth of a compile. */
+/* Of an expression of more nodes a quarter as many, or asking would be a fifth of a
+ * compile. */
 enum { LONG_MASK = 64 };
 
 static int
 of_mask(const Spec *s, int most)
 {
-  return s->mask_mod.n && s->mask_mod.lists[0].n > LONG_MASK ? most / 2 : most;
+  return s->mask_mod.n && s->mask_mod.lists[0].n > LONG_MASK ? most / 4 : most;
 }
 
 /* Of one cut: rows of a block, keys of a tile; of[] by intervals, and as they are. */
