@@ -161,8 +161,8 @@ pairs_of_8(int cols)
 }
 
 enum { SLOPE = 12 }; /* 128/128, 48x64 with a softcap spilled 8 bytes */
-/* Where rows are keys a mask_mod has no limits of rows: 136/136 on 32x64 with a prefix
- * spilled 8 bytes. */
+/* Where rows are keys a mask_mod has no limits of rows, and what a score keeps of a query
+ * is a column's: 136/136 on 32x64 with a prefix, on 32x128 with ALiBi, spilled 8 bytes. */
 enum { ASKED = 8 };
 
 /* Registers a thread of the gradients that stay, of S and dP, of what of them is the next
@@ -177,7 +177,8 @@ live_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
   int scores = pass == PASS_DV ? by / 2 : by;
   int rows = pass == PASS_DQ ? 4 : 0;
   int limits = 2 * (mask_cuts_right(p) + mask_cuts_left(p));
-  int asked = pass != PASS_DQ && p->mask_mod.n ? ASKED : 0;
+  bool mods = p->mask_mod.n || !spec_score_is_plain(p);
+  int asked = pass != PASS_DQ && mods ? ASKED : 0;
   int own = spec_has_lengths(p) ? 4 : 0, slope = spec_score_has_slope(p) ? SLOPE : 0;
   return mt * (sums / 2 + scores + by / 4 + rows + limits + slope) + own + asked +
          fwd_mod_regs(p, 2 * mt) + fwd_drop_regs(p, mt, by) + staged_regs(p, g, s, pass);
