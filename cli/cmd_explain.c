@@ -260,6 +260,48 @@ in_flight(const Explain *x, const json_t *row)
                       wants);
 }
 
+/* What the code of the main loop takes of a multiprocessor, and memory, in clocks a key, of
+ * such templates: an instruction a clock for each quarter; all of it, but what a vote of
+ * the warp leads around. */
+typedef struct KeyClocks {
+  double issue, products, memory;
+} KeyClocks;
+
+static bool
+key_clocks(const Explain *x, const json_t *row, KeyClocks *k)
+{
+  enum { QUARTERS = 4 };
+  double memory = json_number_value(json_object_get(row, "key_clocks"));
+  double product = json_number_value(json_object_get(row, "product_clocks"));
+  double warps = json_number_value(json_object_get(x->chosen, "num_warps"));
+  for (int i = 0; i < x->n_kernels && memory > 0; i++)
+    for (int l = 0; l < x->kernels[i].n_loops; l++) {
+      const SassLoop *loop = &x->kernels[i].loops[l];
+      if (!loop->main)
+        continue;
+      double a_key = warps / x->block_n;
+      k->issue = loop->counts.total * a_key / QUARTERS;
+      k->products = sass_class_total(&loop->counts, SASS_TENSOR) * a_key * product;
+      k->memory = memory;
+      return true;
+    }
+  return false;
+}
+
+static void
+put_key_clocks(const Explain *x, const json_t *row, Str *s)
+{
+  KeyClocks k;
+  if (!key_clocks(x, row, &k))
+    return;
+  put_line(s, "main loop",
+           arena_printf(x->c->arena,
+                        "%.3g clocks a key to issue, %.3g of products, %.3g of the memory: "
+                        "%.2f of its time",
+                        k.issue, k.products, k.memory,
+                        fmax(k.issue, k.products) / k.memory));
+}
+
 static void
 put_chosen(const Explain *x, Str *s)
 {
@@ -282,6 +324,7 @@ put_chosen(const Explain *x, Str *s)
                           x->sass.registers, x->sass.spill_stores, x->sass.spill_loads));
   if (x->kernels)
     sass_print_figures(&x->sass, x->c->arena, s);
+  put_key_clocks(x, row, s);
 }
 
 static void
@@ -416,6 +459,12 @@ print_json(const Explain *x)
                         json_pack("{s:i, s:i, s:i}", "registers", x->sass.registers,
                                   "spill_stores", x->sass.spill_stores, "spill_loads",
                                   x->sass.spill_loads));
+  KeyClocks k;
+  if (key_clocks(x, row, &k))
+    json_object_set_new(j, "main_loop",
+                        json_pack("{s:f, s:f, s:f}", "issue_clocks_key", k.issue,
+                                  "product_clocks_key", k.products, "memory_clocks_key",
+                                  k.memory));
   if (x->kernels)
     json_object_set_new(j, "sass",
                         sass_json(&x->sass, x->kernels, x->n_kernels, x->c->arena));

@@ -327,6 +327,9 @@ print_entry(Str *s, const Entry *e)
   if (!e->why && e->cost.flight_wanted > 0)
     str_printf(s, ",\"in_flight_kb\":%.4g,\"in_flight_wanted_kb\":%.4g", e->cost.flight,
                e->cost.flight_wanted);
+  if (!e->why && e->cost.key_clocks > 0)
+    str_printf(s, ",\"key_clocks\":%.4g,\"product_clocks\":%.4g", e->cost.key_clocks,
+               e->cost.product_clocks);
   if (e->why) {
     str_put(s, ",\"reason\":");
     str_json(s, e->why);

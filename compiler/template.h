@@ -54,6 +54,9 @@ typedef struct SchedCost {
   /* KB on their way to a multiprocessor from memory, and as many as its latency asks for,
    * of templates whose keys are read at the memory's speed; 0: of others. */
   double flight, flight_wanted;
+  /* Of those also clocks of a multiprocessor: in which memory brings it a key and its
+   * value, and which an instruction of its tensor cores takes. */
+  double key_clocks, product_clocks;
 } SchedCost;
 
 /* Everything that `space` and `cost` may look at. */

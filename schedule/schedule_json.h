@@ -11,8 +11,10 @@
 /* Keys beside the fields in the objects that hold schedules: pins, answers of
  * attnc_schedules.  No option is called so (a test). */
 static const char *const sched_beside[] = {
-    "template", "shared", "regs", "blocks_per_sm", "in_flight_kb", "in_flight_wanted_kb",
-    "cost",     "reason", "line", "arch"};
+    "template",      "shared",         "regs",
+    "blocks_per_sm", "in_flight_kb",   "in_flight_wanted_kb",
+    "key_clocks",    "product_clocks", "cost",
+    "reason",        "line",           "arch"};
 
 static inline bool
 sched_is_beside(const char *key)

@@ -93,6 +93,8 @@ step(Tb *t, Cta *c, TileIter j)
   Tile w = softmax_step(t, &c->sm, x, fwd_may_hide(c->p, j), &correction);
   Tile o = t_mul(t, *c->acc, correction);
   w = t_cvt(t, w, c->p->dt);
+  if (decode_shares_rows(c->s))
+    w = t_allgather_cols(t, w);
   *c->acc = t_dot_acc(t, o, w, v.s);
   t_consumer_release(t, v);
 }
@@ -121,6 +123,10 @@ start(Tb *t, Cta *c)
 static Tile
 merge(Tb *t, Cta *c)
 {
+  if (decode_shares_rows(c->s)) { /* as it has by then */
+    *c->sm.l = t_row_allreduce(t, *c->sm.l);
+    return *c->acc;
+  }
   Tile by = softmax_merge(t, &c->sm, c->s->warps);
   Tile o = t_mul(t, *c->acc, by);
   return t_merge_cols(t, o, c->room);
@@ -192,11 +198,13 @@ static void
 memory(Tb *t, Cta *c, const Spec *p)
 {
   SmemLayout l = decode_layout(p, c->s);
-  RingArgs room = decode_merge_room(p, c->s);
   c->qs = layout_smem(t, &l, PART_Q);
   t_exchange(t, layout_smem(t, &l, PART_EXCHANGE));
   c->k = layout_ring(t, &l, PART_K);
   c->v = layout_ring(t, &l, PART_V);
+  if (decode_shares_rows(c->s))
+    return;
+  RingArgs room = decode_merge_room(p, c->s);
   c->room = t_smem_over(t, c->k, "sums", room.ty, room.rows, room.cols);
 }
 
@@ -237,19 +245,20 @@ decode_items(Tb *t, const Call *p, const Sched *s, const ItemParts *parts)
 static void
 attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
 {
+  int shared = decode_of(s)->warps_n, own = shared > 1 ? 0 : s->warps;
   ItemParts parts = {.plan = NULL};
   if (!decode_of(s)->split_keys) {
     attend_ahead(b, call, ahead);
-    T_ENTRY (b, t, NULL, .warps = s->warps, .warps_k = s->warps)
+    T_ENTRY (b, t, NULL, .warps = s->warps, .warps_k = own, .warps_n = shared)
       decode(t, t_call(t), s, &parts);
     return;
   }
   Partition host = decode_partition(call, call->spec, s);
-  int cols = part_cols(s->warps, s->bm, call->dv);
+  int cols = part_cols(shared > 1 ? shared : s->warps, s->bm, call->dv);
   parts =
       item_parts_entry(b, &host, decode_of(s)->split_keys, cols); /* the first regions */
   attend_ahead(b, call, ahead);
-  T_ENTRY (b, t, "decode", .warps = s->warps, .warps_k = s->warps)
+  T_ENTRY (b, t, "decode", .warps = s->warps, .warps_k = own, .warps_n = shared)
     decode_items(t, t_call(t), s, &parts);
 }
 
@@ -259,6 +268,8 @@ print(const Sched *s, Str *out)
   str_printf(out, "decode_mma %dx%d, %d warps on keys, %d stage%s, Q in %s", s->bm, s->bn,
              s->warps, s->stages, s->stages == 1 ? "" : "s",
              decode_of(s)->q_in_regs ? "registers" : "shared memory");
+  if (decode_shares_rows(s))
+    str_put(out, ", warps share rows");
   if (decode_of(s)->pack_gqa)
     str_printf(out, ", packed heads");
   if (decode_of(s)->split_keys)

@@ -181,7 +181,7 @@ write_out(Tb *t, const Cta *c, const Block *b, Sums *my, Tile o)
 static void
 finish(Tb *t, const Cta *c, const Block *b, Sums *my)
 {
-  ItemSums sums = {c->parts, c->part, &b->item, &my->sm, wgmma_rows(), c->p->dv, true};
+  ItemSums sums = {c->parts, c->part, &b->item, &my->sm, wgmma_rows(), c->p->dv};
   if (!c->parts->plan) {
     write_out(t, c, b, my, *my->acc);
     return;

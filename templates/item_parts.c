@@ -50,9 +50,9 @@ item_sums_last(Tb *t, const ItemSums *x)
   return t_last(t, come, x->item->parts);
 }
 
-/* A part's rows; and where its O is. */
+/* Its O; the rows' numbers are loaded. */
 static View
-load_rows(Tb *t, const ItemSums *x, Idx part, SoftmaxPart *rows)
+part_rows(Tb *t, const ItemSums *x, Idx part, SoftmaxPart *rows)
 {
   Idx heads = partition_heads_of_batch(x->part);
   Idx i = i_add(x->item->first, i_mul(part, heads));
@@ -65,44 +65,25 @@ load_rows(Tb *t, const ItemSums *x, Idx part, SoftmaxPart *rows)
   return part_of(t, x->parts->o, i, 0, 1);
 }
 
-static Tile
-load_part(Tb *t, const ItemSums *x, Idx part, SoftmaxPart *rows)
-{
-  View v = load_rows(t, x, part, rows);
-  return t_load_part(t, v, x->rows, x->cols);
-}
-
-static void
-add_part(Tb *t, const ItemSums *x, Idx part, Tile *o)
-{
-  SoftmaxPart rows;
-  Tile own, its;
-  if (x->wide) {
-    View v = load_rows(t, x, part, &rows);
-    softmax_add_part(t, x->sm, &rows, &own, &its);
-    *o = t_add_part(t, v, *o, own, its);
-    return;
-  }
-  Tile more = load_part(t, x, part, &rows);
-  softmax_add_part(t, x->sm, &rows, &own, &its);
-  more = t_mul(t, more, its);
-  *o = t_fma(t, *o, own, more);
-}
-
 static void
 add_parts(Tb *t, const ItemSums *x, Tile *o)
 {
   SoftmaxPart rows;
   Softmax *sm = x->sm;
   T_IF (t, i_lt(1, x->item->parts)) {
-    *o = load_part(t, x, i_int(0), &rows);
+    View v = part_rows(t, x, i_int(0), &rows);
+    *o = t_load_part(t, v, x->rows, x->cols);
     *sm->g = rows.g;
     *sm->b = rows.b;
     *sm->l = rows.l;
   }
   Span others = {i_int(1), x->item->parts, i_int(1)};
-  T_FOR (t, i, others)
-    add_part(t, x, i, o);
+  T_FOR (t, i, others) {
+    Tile own, its;
+    View v = part_rows(t, x, i, &rows);
+    softmax_add_part(t, sm, &rows, &own, &its);
+    *o = t_add_part(t, v, *o, own, its);
+  }
 }
 
 /* Rows for whose parts there was no room are NaN. */

@@ -25,7 +25,6 @@ typedef struct ItemSums {
   const SplitItem *item;
   Softmax *sm;
   int rows, cols;
-  bool wide; /* O and a part do not fit into a thread's registers together */
 } ItemSums;
 
 void item_sums_store(Tb *, const ItemSums *, Tile o);

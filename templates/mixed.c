@@ -10,6 +10,7 @@
 #include "templates/fwd.h"
 #include "templates/lengths.h"
 #include "templates/partition.h"
+#include "templates/sched_decode.h"
 
 extern const Template decode_mma, fwd_mma, mixed;
 
@@ -21,7 +22,8 @@ extern const Template decode_mma, fwd_mma, mixed;
   X(decode, block_m, INT, 16, 32, "16", "Few queries: rows of a block.")                   \
   X(decode, block_n, INT, 32, 128, "64", "Few queries: keys of a tile.")                   \
   X(decode, num_stages, INT, 1, 4, "2", "Few queries: depth of the rings.")                \
-  X(decode, num_warps, INT, 2, 4, "4", "Few queries: warps of a block.")                   \
+  X(decode, num_warps, INT, 2, 8, "4", "Few queries: warps of a block.")                   \
+  X(decode, warps_n, INT, 1, 4, "4", "Few queries: warps that have the same rows.")        \
   X(decode, q_in_regs, BOOL, 0, 1, "true", "Few queries: keep q in registers.")            \
   X(decode, pack_gqa, BOOL, 0, 1, "true", "Few queries: rows are positions and heads.")    \
   X(decode, split_keys, INT, 32, 65536, "512", "Few queries: keys of an item, at first.")
@@ -92,6 +94,10 @@ applicable(const Case *c, Why *why)
        "sequences of few and of many queries are packed: seqlens has no cu_seqlens_q",
        REASON_FIELD},
       {!spec_has_lists(s), "block_list has no walk of single rows", REASON_FIELD},
+      {decode_own_columns(c),
+       "head_dim or head_dim_v above 256, or without cp.async 176 and of "
+       "pages 160: prompts have no warps that share rows",
+       REASON_DIMS},
   };
   bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
   takes = fwd_mma.applicable(c, why) && takes;
@@ -173,8 +179,11 @@ axes(const Case *c)
 static Sched
 plain(void)
 {
-  const Mixed x = {
-      .tmpl = &mixed, .stages = 1, .decode_num_stages = 1, .decode_split_keys = 512};
+  const Mixed x = {.tmpl = &mixed,
+                   .stages = 1,
+                   .decode_num_stages = 1,
+                   .decode_warps_n = 1,
+                   .decode_split_keys = 512};
   return sched_of(&x);
 }
 

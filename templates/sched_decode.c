@@ -15,12 +15,36 @@ larger(int a, int b)
   return a > b ? a : b;
 }
 
-/* The head_dim up to which copies have registers on their way, without cp.async: beyond
- * ptxas 13.0 spills, 44 bytes of 192, and 24 of 168 in pages. */
 static int
-staged_most(const Spec *s)
+widest(const Spec *s)
 {
-  return s->page_table ? 160 : 176;
+  return larger(s->head_dim, s->head_dim_v);
+}
+
+enum {
+  OWN_MOST = 256,      /* columns of O that a warp can have by itself */
+  ROOM_WIDE = 99 << 10 /* of head_dim 512: 32 rows of q, k and v, and room to exchange */
+};
+
+/* Columns of O, or of K, that a warp with keys of its own has room for.  Without cp.async
+ * copies on their way take registers: beyond ptxas 13.0 spills, 44 bytes of 192, and 24 of
+ * 168 in pages. */
+static int
+own_most(const Spec *s, const Target *g)
+{
+  return g->cp_async ? OWN_MOST : s->page_table ? 160 : 176;
+}
+
+bool
+decode_own_columns(const Case *c)
+{
+  return widest(c->spec) <= own_most(c->spec, c->target);
+}
+
+bool
+decode_shares_rows(const Sched *s)
+{
+  return decode_of(s)->warps_n > 1;
 }
 
 bool
@@ -34,12 +58,8 @@ decode_applicable(const Case *c, Why *why)
       {product_takes(p, ty, false) && product_takes(p, ty, true),
        "the target's mma does not multiply this dtype", REASON_DTYPE},
       {!s->dropout, "dropout: decoding drops no weights", REASON_FIELD},
-      {s->head_dim <= 256 && s->head_dim_v <= 256,
-       "head_dim or head_dim_v above 256: O does not fit a warp's registers", REASON_DIMS},
-      {c->target->cp_async || larger(s->head_dim, s->head_dim_v) <= staged_most(s),
-       "head_dim or head_dim_v above 176, of pages 160: no registers for copies on their "
-       "way",
-       REASON_DIMS},
+      {widest(s) <= OWN_MOST || c->target->smem_block >= ROOM_WIDE,
+       "head_dim or head_dim_v above 256 takes 99 KB of shared memory", REASON_DIMS},
       {!spec_has_lists(s), "block_list has no walk of single rows: fwd_mma takes it",
        REASON_FIELD},
   };
@@ -66,33 +86,49 @@ extern const Template decode_mma;
 static const SpaceAxis block_rows = {{"block_m"}, 2, {{16}, {32}}};
 static const SpaceAxis key_tiles = {
     {"block_n", "num_warps"}, 4, {{64, 4}, {128, 4}, {32, 2}, {64, 2}}};
+/* Of many columns also warps that share rows, each with 8 or 16 keys. */
+static const SpaceAxis wide_tiles = {
+    {"block_n", "num_warps", "warps_n"},
+    6,
+    {{64, 4, 1}, {32, 2, 1}, {64, 4, 4}, {32, 4, 4}, {128, 4, 1}, {32, 8, 4}}};
 static const SpaceAxis stages = {{"num_stages"}, 4, {{1}, {2}, {3}, {4}}};
 static const SpaceAxis q_place = {{"q_in_regs"}, 2, {{false}, {true}}};
 static const SpaceAxis packed = {{"pack_gqa"}, 2, {{false}, {true}}};
 static const SpaceAxis split = {{"split_keys"}, 3, {{0}, {512}, {1024}}};
 
+/* Up to it warps with keys of their own have room for all that they may have. */
+static int
+narrow_most(const Target *g)
+{
+  return g->cp_async ? 128 : 64;
+}
+
 /* Without cp.async there is one stage. */
 const SpaceAxis *const *
 decode_axes(const Case *c)
 {
-  static const SpaceAxis *const all[2][7] = {
-      {&block_rows, &key_tiles, &q_place, &packed, &split},
-      {&block_rows, &key_tiles, &stages, &q_place, &packed, &split}};
-  return all[c->target->cp_async];
+  static const SpaceAxis *const all[2][2][7] = {
+      {{&block_rows, &key_tiles, &q_place, &packed, &split},
+       {&block_rows, &key_tiles, &stages, &q_place, &packed, &split}},
+      {{&block_rows, &wide_tiles, &q_place, &packed, &split},
+       {&block_rows, &wide_tiles, &stages, &q_place, &packed, &split}}};
+  return all[widest(c->spec) > narrow_most(c->target)][c->target->cp_async];
 }
 
 Sched
 decode_plain(void)
 {
-  return decode_sched((Decode){.tmpl = &decode_mma, .stages = 1});
+  return decode_sched((Decode){.tmpl = &decode_mma, .stages = 1, .warps_n = 1});
 }
 
 SmemLayout
 decode_layout(const Spec *p, const Sched *s)
 {
-  int wide = larger(p->head_dim, p->head_dim_v);
-  SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, wide),
-                           [PART_EXCHANGE] = layout_room(share_bytes(s->warps, s->bm)),
+  RingArgs exchange = decode_shares_rows(s)
+                          ? layout_exchange(p, decode_of(s)->warps_n, s->bm, s->bn)
+                          : layout_room(share_bytes(s->warps, s->bm));
+  SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, widest(p)),
+                           [PART_EXCHANGE] = exchange,
                            [PART_K] = layout_rows(p, ATTNC_K, s->bn, p->head_dim),
                            [PART_V] = layout_rows(p, ATTNC_V, s->bn, p->head_dim_v)}};
   l.part[PART_K].stages = l.part[PART_V].stages = s->stages;
@@ -109,18 +145,30 @@ static int
 shared_bytes(const Spec *p, const Sched *s)
 {
   SmemLayout l = decode_layout(p, s);
+  if (decode_shares_rows(s))
+    return layout_bytes(&l);
   RingArgs room = decode_merge_room(p, s);
   int rings = s->stages * (layout_box(&l, PART_K) + layout_box(&l, PART_V));
   int more = s_bytes(room.ty, room.rows, room.cols) - rings;
   return layout_bytes(&l) + (more > 0 ? more : 0);
 }
 
-/* Blocks of 16 rows, of which every warp has all. */
+/* Warps that share rows may do so in two groups, each with half of them. */
 static int
-row_blocks(const Sched *s)
+row_groups(const Sched *s)
 {
-  return s->bm / product_info[MMA_K16].rows;
+  return decode_shares_rows(s) ? s->warps / decode_of(s)->warps_n : 1;
 }
+
+/* Blocks of 16 rows that a warp has. */
+static int
+blocks_a_warp(const Sched *s)
+{
+  return s->bm / product_info[MMA_K16].rows / row_groups(s);
+}
+
+/* Of 32 rows with 166 of them ptxas 13.0 spills 4 bytes, head_dim 96 on sm_75. */
+enum { SECOND_BLOCK = 24 };
 
 /* Without cp.async a thread has the larger of its parts of K and V on their way, beside P.
  */
@@ -129,7 +177,27 @@ staged_regs(const Spec *p, const Sched *s)
 {
   SmemLayout l = decode_layout(p, s);
   int most = larger(layout_box(&l, PART_K), layout_box(&l, PART_V));
-  return most / (32 * s->warps) / 4;
+  int second = blocks_a_warp(s) > 1 && !decode_shares_rows(s) ? SECOND_BLOCK : 0;
+  return most / (32 * s->warps) / 4 + second;
+}
+
+/* Columns of O that a warp has. */
+static int
+own_cols(const Spec *p, const Sched *s)
+{
+  int n = decode_of(s)->warps_n;
+  return ((p->head_dim_v + n - 1) / n + 15) / 16 * 16;
+}
+
+/* Registers a thread of a tile of scores, or where warps share rows of all their weights.
+ */
+static int
+score_regs(const Spec *p, const Sched *s)
+{
+  bool shared = decode_shares_rows(s);
+  int beside = shared ? decode_of(s)->warps_n : s->warps;
+  int mt = blocks_a_warp(s), own = mt * (s->bn / beside) / 2;
+  return larger(own, shared ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0);
 }
 
 /* Registers a thread of O, S, (if kept there) Q, of the limits that a mask sets to its
@@ -137,10 +205,10 @@ staged_regs(const Spec *p, const Sched *s)
 static int
 live_regs(const Spec *p, const Target *g, const Sched *s)
 {
-  int mt = row_blocks(s), of = s->bn / s->warps;
+  int mt = blocks_a_warp(s);
   int q = decode_of(s)->q_in_regs ? fwd_left_regs(p->dtype[ATTNC_Q], mt, p->head_dim) : 0;
   int limits = 2 * mt * (mask_cuts_right(p) + mask_cuts_left(p));
-  int o = mt * ((p->head_dim_v + 15) / 16 * 8), scores = mt * of / 2;
+  int o = mt * own_cols(p, s) / 2, scores = score_regs(p, s);
   int mods = g->cp_async ? fwd_mod_regs(p, 2 * mt) : fwd_beside_regs(p);
   return o + scores + q + limits + mods + (g->cp_async ? 0 : staged_regs(p, s));
 }
@@ -153,16 +221,38 @@ refuse_rows(const Case *c, const Sched *s, Why *why)
   int group = c->spec->group_size;
   if (s->bm != 16 && s->bm != ROWS_MOST)
     return refused(why, "block_m %d is not 16 or %d", s->bm, ROWS_MOST);
-  if (s->warps != 2 && s->warps != 4)
-    return refused(why, "num_warps %d is not 2 or 4", s->warps);
-  if (s->bn != 16 * s->warps && s->bn != 32 * s->warps)
-    return refused(why, "block_n %d is not 16 or 32 keys for each of %d warps", s->bn,
-                   s->warps);
+  int n = decode_of(s)->warps_n, beside = decode_shares_rows(s) ? n : s->warps;
+  if (beside != 2 && beside != 4)
+    return refused(why, "num_warps %d is not 2 or 4 on one tile", s->warps);
+  if (s->warps % beside || row_groups(s) > 2 || blocks_a_warp(s) < 1)
+    return refused(why, "%d warps are not one or two times %d, with 16 rows each", s->warps,
+                   beside);
+  int least = decode_shares_rows(s) ? 8 : 16;
+  if (s->bn != least * beside && s->bn != 2 * least * beside)
+    return refused(why, "block_n %d is not %d or %d keys for each of %d warps", s->bn,
+                   least, 2 * least, beside);
   if (decode_of(s)->split_keys % s->bn)
     return refused(why, "split_keys %d is not a multiple of block_n %d",
                    decode_of(s)->split_keys, s->bn);
   if (decode_of(s)->pack_gqa && (group < 2 || group > s->bm))
     return refused(why, "pack_gqa takes a pinned group_size of 2 … %d", s->bm);
+  return false;
+}
+
+/* Two blocks of 16 rows of which warps have parts: of more columns ptxas 13.0 spills 16 to
+ * 64 bytes, though no more than 166 registers are counted. */
+enum { TWO_BLOCKS_MOST = 80 };
+
+static bool
+refuse_two_blocks(const Case *c, const Sched *s, Why *why)
+{
+  if (!decode_shares_rows(s) || blocks_a_warp(s) < 2)
+    return false;
+  if (!c->target->cp_async && c->spec->page_table)
+    return refused(why, "32 rows leave copies from pages no registers to be on their way");
+  int cols = own_cols(c->spec, s);
+  if (cols > TWO_BLOCKS_MOST)
+    return refused(why, "32 rows and %d columns of O a warp are too many registers", cols);
   return false;
 }
 
@@ -173,12 +263,17 @@ decode_refuse(const Case *c, const Sched *s, Why *why)
   if (c->num_splits && !decode_of(s)->split_keys)
     return refused(why, "num_splits %lld is for schedules with split_keys",
                    (long long)c->num_splits);
+  if (!decode_shares_rows(s) && !decode_own_columns(c))
+    return refused(why, "a warp has no room for more than %d columns: warps_n is 1",
+                   own_most(c->spec, g));
   if (refuse_rows(c, s, why) || fwd_refuse_keys(c->spec, s->bn, s->stages, why))
     return true;
   if (s->stages > 1 && !g->cp_async)
     return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
                    g->name);
   if (fwd_refuse_shared(c, shared_bytes(c->spec, s), why))
+    return true;
+  if (refuse_two_blocks(c, s, why))
     return true;
   int regs = live_regs(c->spec, g, s);
   if (regs > LIVE_MAX)
@@ -212,14 +307,17 @@ decode_resident(const Spec *p, const Target *g, const Sched *s)
 
 /* Clocks of a warp's way through a tile: its products, softmax and waits one behind the
  * other, of `n` warps on each quarter of a multiprocessor.  Fitted to a simulation of such
- * kernels by the stall counts of ptxas 13.0, sm_80, head_dim 64 to 512: within 15 %.  With
- * few stages the way of a tile's bytes is seen besides, but for what stands beside it. */
+ * kernels by the stall counts of ptxas 13.0, sm_80, head_dim 64 to 512: within 15 %; of
+ * warps that share rows within 8 %, with their two exchanges of a tile.  With few stages
+ * the way of a tile's bytes is seen besides, but for what stands beside it. */
 static double
 way(const Case *c, const Sched *s, double n)
 {
   double wide = c->spec->head_dim + c->spec->head_dim_v;
   double clocks = (250 + 3 * wide) * (s->bm > 16 ? 1.45 : 1);
   clocks *= s->bn / s->warps > 16 ? 1.7 : 1;
+  if (decode_shares_rows(s))
+    clocks = (350 + 0.05 * s->bn * wide) * (blocks_a_warp(s) > 1 ? 1.35 : 1);
   double seen = s->stages == 1   ? 2 * COST_GLOBAL - clocks / 2
                 : s->stages == 2 ? COST_GLOBAL - clocks
                                  : 0;
@@ -255,7 +353,7 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
                       [UNIT_MMA] = m * n * (d + dv),
                       [UNIT_MUFU] = m * n,
                       [UNIT_FP32] = m * n * (per + mods) + s->warps * m * dv,
-                      [UNIT_SHARED] = 2 * kv + q,
+                      [UNIT_SHARED] = (1 + row_groups(s)) * kv + q,
                       [UNIT_L2] = kv,
                   }};
   Units unit = units_clocks(c->target, &demand);
@@ -282,6 +380,14 @@ double
 decode_block_waits(bool splits)
 {
   return BLOCK_WAITS + (splits ? PART_WAITS : 0);
+}
+
+static double
+product_clocks(const Case *c)
+{
+  const ProductInfo *p = target_product(c->target, false);
+  int depth = product_depth(p, c->spec->dtype[ATTNC_Q]);
+  return (double)(p->rows * p->cols_most * depth) / c->target->mma_macs_clk;
 }
 
 /* Each part costs what a batch of so many keys would.  Of more heads than a grid has parts
@@ -324,6 +430,8 @@ decode_cost(const Case *c, const Sched *s)
   double tile = s->bn * d * dtype_bytes(c->spec->dtype[ATTNC_K]);
   r.flight = in_flight(s, tile, r.ctas_sm) / 1024;
   r.flight_wanted = c->target->mem_flight;
+  r.key_clocks = tile / s->bn / c->target->mem_clk;
+  r.product_clocks = product_clocks(c);
   double waits = decode_block_waits(decode_of(s)->split_keys);
   BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),
                         .partial = tile_clocks(&k, s, true, ctas),
@@ -346,15 +454,20 @@ decode_initial(const Case *c)
       {.bm = 16, .bn = 64, .stages = 1, .warps = 4, .q_in_regs = true},
       {.bm = 16, .bn = 64, .stages = 1, .warps = 4},
       {.bm = 16, .bn = 32, .stages = 1, .warps = 2},
+      {.bm = 16, .bn = 32, .stages = 2, .warps = 4, .warps_n = 4},
+      {.bm = 16, .bn = 32, .stages = 1, .warps = 4, .warps_n = 4},
+      {.bm = 16, .bn = 32, .stages = 1, .warps = 8, .warps_n = 4},
   };
   int n = (int)(sizeof wish / sizeof *wish), group = group_of(c->spec);
   Sched s = {0};
-  for (int i = 0; i < n; i++) {
-    Decode x = wish[i];
+  for (int i = 0; i < 2 * n; i++) {
+    Decode x = wish[i % n];
+    bool packs = group > 1 && i < n; /* one head's rows are 16 at most */
     x.tmpl = &decode_mma;
-    x.pack_gqa = group > 1;
+    x.warps_n = larger(1, x.warps_n);
+    x.pack_gqa = packs;
     x.split_keys = 512;
-    x.bm = group > 16 ? ROWS_MOST : 16;
+    x.bm = packs && group > 16 ? ROWS_MOST : 16;
     s = decode_sched(x);
     if (!decode_refuse(c, &s, NULL))
       break;

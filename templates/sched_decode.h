@@ -14,6 +14,8 @@
     "CTA's.")
 #define DECODE_OPTIONS(X)                                                                  \
   X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
+  X(warps_n, INT, 1, 4, NULL, KEEP, "2",                                                   \
+    "Warps that have the same rows: parts of a tile's keys, and of head_dim_v.")           \
   DECODE_ITEM_OPTIONS(X)
 SCHED_TYPE(Decode, DECODE_OPTIONS, decode_of, decode_sched)
 
@@ -26,6 +28,11 @@ bool decode_meant(const Case *);
 const SpaceAxis *const *decode_axes(const Case *);
 Sched decode_plain(void);
 bool decode_refuse(const Case *, const Sched *, Why *);
+/* Have all warps the same keys of a tile, and each a part of O's columns?  Else each has
+ * keys of its own, and all of O. */
+bool decode_shares_rows(const Sched *);
+/* Has a warp room for all columns of O, and of K, by itself? */
+bool decode_own_columns(const Case *);
 /* CTAs that share a multiprocessor. */
 int decode_resident(const Spec *, const Target *, const Sched *);
 SchedCost decode_cost(const Case *, const Sched *);

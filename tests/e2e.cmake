@@ -235,6 +235,9 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_decode 80 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
+  rotating(e2e_decode_clocks 60 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode_clocks.py $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
   add_test(NAME e2e_semaphores COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/semaphores.py $<TARGET_FILE:attnc_cli>)
   set_tests_properties(e2e_semaphores PROPERTIES LABELS e2e)

@@ -86,20 +86,46 @@ get_fragment(Lo *lo, V address, int at, V out[4])
 
 enum { FRAGMENT = 32 * 4 * REG_BYTES }; /* of a warp */
 
+/* Of eight columns two registers of each lane: rows g and g + 8. */
+static void
+put_half(Lo *lo, V address, int at, const V x[2])
+{
+  char text[64];
+  V in[3] = {address, x[0], x[1]};
+  snprintf(text, sizeof text, "st.shared.v2.b32 [$0+%d], {$1,$2};", at);
+  asm_call(lo, ASM_EFFECT, text, "r,r,r", in, 3, lo->none, NULL, 0);
+}
+
+/* Where the warp's first columns go: fragments have 16, so that two warps with 8 each have
+ * halves of one. */
+static V
+own_columns(Lo *lo, const Val *x)
+{
+  V at = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N),
+                      k32(lo, val_cols(x) / 8 * FRAGMENT / 2), "");
+  if (!x->narrow)
+    return at;
+  V odd = LLVMBuildAnd(lo->b, at, k32(lo, FRAGMENT / 2), "");
+  V back = LLVMBuildSub(lo->b, at, odd, "");
+  odd = LLVMBuildLShr(lo->b, odd, k32(lo, 5), ""); /* half of a lane's 16 bytes */
+  return LLVMBuildAdd(lo->b, back, odd, "");
+}
+
 void
 lower_allgather_cols(Lo *lo, const Op *op)
 {
   const Val *x = op->in[0];
-  int n, mt = val_tiles_m(x), own = val_steps(op->out) / x->warps_n,
-         steps = own * x->warps_n;
+  int n, mt = val_tiles_m(x), steps = val_steps(op->out), own = steps / x->warps_n;
   V *out = lower_regs(lo, op->out, &n);
   V block =
       LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_M), k32(lo, mt * steps * FRAGMENT), "");
   V lane = LLVMBuildShl(lo->b, lane_value(lo, LANE_LANE), k32(lo, 4), "");
   V all = room(lo, op, LLVMBuildAdd(lo->b, block, lane, ""));
-  V mine = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP_N), k32(lo, own * FRAGMENT), "");
+  V mine = own_columns(lo, x);
   int at = tile_exchange_rows(x->warps_n, x->rows);
   mine = LLVMBuildAdd(lo->b, all, mine, "");
+  for (int m = 0; m < mt && x->narrow; m++)
+    put_half(lo, mine, at + m * steps * FRAGMENT, lo->vals[x->id] + 2 * m);
   for (int m = 0; m < mt; m++)
     for (int ks = 0; ks < own; ks++)
       put_fragment(lo, mine, at + (m * steps + ks) * FRAGMENT,

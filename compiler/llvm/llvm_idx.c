@@ -592,7 +592,8 @@ pair_offset(Lo *lo, int mt)
 
 /* Byte offset inside a panel of the row that this lane addresses, and its chunk bit:
  * 'a', 'v': row lane % 16, chunk lane / 16; 'k': row (lane / 16) · 8 + lane % 8, chunk
- * (lane / 8) % 2 (PTX ISA, ldmatrix: lanes 8i … 8i + 7 address the rows of matrix i). */
+ * (lane / 8) % 2; 'n': row lane % 8, chunk lane / 8 (PTX ISA, ldmatrix: lanes 8i … 8i + 7
+ * address the rows of matrix i). */
 static V
 pattern_offset(Lo *lo, char kind, int mt)
 {
@@ -600,6 +601,9 @@ pattern_offset(Lo *lo, char kind, int mt)
   if (kind == 'k') {
     row = sum(lo, shl_k(lo, shr_k(lo, lane, 4), 3), low);
     chunk = band_k(lo, shr_k(lo, lane, 3), 1);
+  } else if (kind == 'n') {
+    row = low;
+    chunk = shr_k(lo, lane, 3);
   } else {
     row = band_k(lo, lane, 15);
     chunk = shr_k(lo, lane, 4);
@@ -632,8 +636,8 @@ first_column(Lo *lo, const Val *x)
   return LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP_N), k32(lo, val_cols(x)), "");
 }
 
-/* Columns are rows of the box ('k'), or pairs of 8 along its panels ('v'); of 'd' they are
- * rows of the box that a warp has of a product's depth. */
+/* Columns are rows of the box ('k', 'n'), or pairs of 8 along its panels ('v'); of 'd' they
+ * are rows of the box that a warp has of a product's depth. */
 V
 lane_columns(Lo *lo, char kind, int cols, int ks, int rows)
 {
@@ -642,7 +646,7 @@ lane_columns(Lo *lo, char kind, int cols, int ks, int rows)
   if (have)
     return have;
   V warp = lane_value(lo, LANE_WARP_N);
-  if (kind == 'k' || kind == 'd') {
+  if (kind != 'v') {
     V at = LLVMBuildMul(lo->hb, warp, k32(lo, cols * PANEL_BYTES), "");
     V first = lane_pattern(lo, kind == 'd' ? 'v' : kind, 0, ks);
     return memo_keep(lo, &key, sum(lo, first, at));

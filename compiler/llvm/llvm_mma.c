@@ -104,6 +104,23 @@ load_right(Lo *lo, const Op *op, int n16, int ks, V out[4])
            true, out);
 }
 
+/* One B operand (the warp's 8 columns of the result) of two k-steps, or of the last one
+ * alone: {b0, b1} of the first, {b2, b3} of the second. */
+static void
+load_narrow(Lo *lo, const Op *op, int ks, bool both, V out[4])
+{
+  const Smem *s = &op->smem;
+  V address = at_stage(lo, right_pattern(lo, op->out, s, 'n', ks % PANEL_STEPS), s);
+  if (both) {
+    ldmatrix(lo, address, panel_at(s->mem, ks), false, out);
+    return;
+  }
+  char text[80];
+  snprintf(text, sizeof text, "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {$0,$1}, [$2+%d];",
+           panel_at(s->mem, ks));
+  asm_call(lo, ASM_EFFECT, text, "=r,=r,r", &address, 1, lo->i32, out, 2);
+}
+
 typedef struct Mma {
   const Op *op;
   int mt, n8;                     /* blocks of 16 rows a warp, of 8 columns */
@@ -173,6 +190,26 @@ k_step(Lo *lo, const Mma *p, int ks)
   }
 }
 
+/* Of 8 columns a step of depth has one product a block of rows: of one block every other
+ * step has a sum of its own, or each would wait for the one before. */
+static void
+narrow_steps(Lo *lo, const Mma *p)
+{
+  int steps = op_steps(p->op);
+  bool two = p->mt == 1 && steps > 1;
+  V odd[4] = {kf(lo, 0), kf(lo, 0), kf(lo, 0), kf(lo, 0)}, a[4], b[4];
+  for (int ks = 0; ks < steps; ks++) {
+    if (ks % 2 == 0)
+      load_narrow(lo, p->op, ks, ks + 1 < steps, b);
+    for (int m = 0; m < p->mt; m++) {
+      left(lo, p, m, ks, a);
+      mma(lo, p, two && ks % 2 ? odd : p->out + 4 * m, a, b + ks % 2 * 2);
+    }
+  }
+  for (int i = 0; i < 4 && two; i++)
+    p->out[i] = LLVMBuildFAdd(lo->b, p->out[i], odd[i], "");
+}
+
 void
 lower_product(Lo *lo, const Op *op)
 {
@@ -186,8 +223,10 @@ lower_product(Lo *lo, const Op *op)
   instruction(lo, &p, op->product, op->smem.mem->ty);
   for (int i = 0; i < n; i++)
     p.out[i] = op->in[0] ? lo->vals[op->in[0]->id][i] : kf(lo, 0);
-  for (int ks = 0; ks < op_steps(op); ks++)
+  for (int ks = 0; ks < op_steps(op) && !op->out->narrow; ks++)
     k_step(lo, &p, ks);
+  if (op->out->narrow)
+    narrow_steps(lo, &p);
 }
 
 void

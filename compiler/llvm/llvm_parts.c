@@ -11,6 +11,7 @@
 #include "compiler/llvm/llvm_lower.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { PIECE = 4 }; /* numbers that a thread moves at once */
 
@@ -45,39 +46,53 @@ lower_store_part(Lo *lo, const Op *op)
   }
 }
 
+static void
+load_piece(Lo *lo, V at, int i, V out[PIECE])
+{
+  char text[80];
+  snprintf(text, sizeof text, "ld.global.v4.f32 {$0,$1,$2,$3}, [$4+%d];", piece_at(lo, i));
+  asm_call(lo, ASM_MEMORY, text, "=f,=f,=f,=f,l", &at, 1, lo->f32, out, PIECE);
+}
+
 void
 lower_load_part(Lo *lo, const Op *op)
 {
   int n;
   V at = place(lo, op), *out = lower_regs(lo, op->out, &n);
-  char text[80];
-  for (int i = 0; i < n / PIECE; i++) {
-    snprintf(text, sizeof text, "ld.global.v4.f32 {$0,$1,$2,$3}, [$4+%d];",
-             piece_at(lo, i));
-    asm_call(lo, ASM_MEMORY, text, "=f,=f,=f,=f,l", &at, 1, lo->f32, out + PIECE * i, 4);
-  }
+  for (int i = 0; i < n / PIECE; i++)
+    load_piece(lo, at, i, out + PIECE * i);
 }
 
-/* Four numbers of two rows. */
-static const char add_text[] =
-    "{ .reg .f32 a, b, c, d; ld.global.v4.f32 {a, b, c, d}, [$4+%d]; "
-    "mul.rn.ftz.f32 a, a, $6; mul.rn.ftz.f32 b, b, $6; mul.rn.ftz.f32 c, c, $8; "
-    "mul.rn.ftz.f32 d, d, $8; fma.rn.ftz.f32 $0, $9, $5, a; fma.rn.ftz.f32 $1, $10, $5, b; "
-    "fma.rn.ftz.f32 $2, $11, $7, c; fma.rn.ftz.f32 $3, $12, $7, d; }";
+enum { PIECES_AHEAD = 8 }; /* whose loads may be on their way at once */
+
+/* Two numbers of each of two rows.  LLVM 22, and ptxas 13.0, would load all of a part
+ * first, and a thread hold it beside the sum, of which it has 128 registers: so it is one
+ * piece of text, and no load passes the barrier of the warp. */
+static void
+add_piece(Lo *lo, V at, int i, V x[PIECE], const V own[2], const V its[2])
+{
+  char text[400];
+  V in[9] = {x[0], x[1], x[2], x[3], at, own[0], own[1], its[0], its[1]};
+  snprintf(text, sizeof text,
+           "%s{ .reg .f32 a, b, c, d; ld.global.v4.f32 {a,b,c,d}, [$8+%d]; "
+           "mul.rn.ftz.f32 a, a, $11; mul.rn.ftz.f32 b, b, $11; "
+           "mul.rn.ftz.f32 c, c, $12; mul.rn.ftz.f32 d, d, $12; "
+           "fma.rn.ftz.f32 $0, $4, $9, a; fma.rn.ftz.f32 $1, $5, $9, b; "
+           "fma.rn.ftz.f32 $2, $6, $10, c; fma.rn.ftz.f32 $3, $7, $10, d; }",
+           i && i % PIECES_AHEAD == 0 ? "bar.warp.sync -1; " : "", piece_at(lo, i));
+  asm_call(lo, ASM_MEMORY, text, "=f,=f,=f,=f,0,1,2,3,l,f,f,f,f", in, 9, lo->f32, x, PIECE);
+}
 
 void
 lower_add_part(Lo *lo, const Op *op)
 {
-  int n, of_rows = val_cols(op->out) / 8; /* pieces of 16 rows */
+  int n, of_block = val_cols(op->out) / 8 * PIECE;
   V at = place(lo, op), *out = lower_regs(lo, op->out, &n);
-  V *o = lo->vals[op->in[0]->id], *own = lo->vals[op->in[1]->id],
-    *its = lo->vals[op->in[2]->id];
-  for (int i = 0; i < n / PIECE; i++) {
-    int row = i / of_rows * 2;
-    V *x = o + PIECE * i;
-    V in[9] = {at, own[row], its[row], own[row + 1], its[row + 1], x[0], x[1], x[2], x[3]};
-    asm_call(lo, ASM_MEMORY, arena_printf(lo->arena, add_text, piece_at(lo, i)),
-             "=f,=f,=f,=f,l,f,f,f,f,0,1,2,3", in, 9, lo->f32, out + PIECE * i, 4);
+  memcpy(out, lo->vals[op->in[0]->id], (size_t)n * sizeof *out);
+  for (int i = 0; i < n; i += PIECE) {
+    int row = 2 * (i / of_block);
+    add_piece(lo, at, i / PIECE, out + i, lo->vals[op->in[1]->id] + row,
+              lo->vals[op->in[2]->id] + row);
   }
 }
 

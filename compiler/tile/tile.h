@@ -342,8 +342,9 @@ Tile t_merge_cols(Tb *, Tile, Smem room);
 int part_cols(int warps_k, int rows, int cols);
 void t_store_part(Tb *, View, Tile);
 Tile t_load_part(Tb *, View, int rows, int cols);
-/* o · own + part · its: of the part a thread has no more at once than arrives at once. */
-Tile t_add_part(Tb *, View, Tile o, Tile own, Tile its);
+/* x · own + part · its, a value a row each: piece by piece, so that a thread need not have
+ * both at once. */
+Tile t_add_part(Tb *, View, Tile x, Tile own, Tile its);
 /* Is this the last of n CTAs that come to the counter, which is 0 before the first and
  * behind the last?  It then sees whatever the others stored before they came.  Of 1 it is,
  * and nothing is asked.  With barriers of the block. */

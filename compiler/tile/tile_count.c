@@ -33,7 +33,7 @@ count_product(const Op *op, TileCount *c)
   else
     c->mma += m * (cols / p->cols_most) * each;
   if (!(p->right & FROM_SHARED))
-    c->ldmatrix += (int64_t)(round_up(cols, 16) / 16) * steps;
+    c->ldmatrix += o->narrow ? (steps + 1) / 2 : (int64_t)(round_up(cols, 16) / 16) * steps;
   if (!op->in[1] && !(p->left & FROM_SHARED))
     c->ldmatrix += (int64_t)m * steps;
 }

@@ -138,12 +138,12 @@ part_cols(int warps_k, int rows, int cols)
   return rows * val_cols(&x) * warps_k;
 }
 
-/* One team has all rows of the CTA: that of warps with keys of their own, or of a role. */
+/* The team has all rows of the CTA. */
 static void
 need_one_team(Tb *t, const char *word)
 {
   const Role *r = tile_role(t);
-  if (!t->prog->by_keys && (!r || r->teams != 1))
+  if (r && r->teams != 1)
     t_fail(t, "%s: several teams have the rows of the block", word);
 }
 
@@ -156,12 +156,18 @@ need_part(Tb *t, const View *v, int rows, int cols)
     t_fail(t, "part: %dx%d in a row of %s", rows, cols, v->x->name);
 }
 
+static void
+need_sums(Tb *t, Tile x, const char *word)
+{
+  if (x->lay != LAY_FRAG || x->ty != DT_F32 || x->warps_n != tile_warps_n(t))
+    t_fail(t, "%s: %%%d is no sum over the warps", word, x->id);
+}
+
 void
 t_store_part(Tb *t, View v, Tile x)
 {
   need_part(t, &v, x->rows, x->cols);
-  if (x->lay != LAY_FRAG || x->ty != DT_F32 || x->warps_n != tile_warps_n(t))
-    t_fail(t, "store_part: %%%d is no sum over the warps", x->id);
+  need_sums(t, x, "store_part");
   Op *op = tile_op(t, OP_STORE_PART);
   op->in[0] = x;
   op->view = v;
@@ -180,24 +186,21 @@ t_load_part(Tb *t, View v, int rows, int cols)
 }
 
 Tile
-t_add_part(Tb *t, View v, Tile o, Tile own, Tile its)
+t_add_part(Tb *t, View v, Tile x, Tile own, Tile its)
 {
-  const Tile rows[] = {own, its};
-  need_part(t, &v, o->rows, o->cols);
-  if (o->lay != LAY_FRAG || o->ty != DT_F32 || o->warps_n != tile_warps_n(t))
-    t_fail(t, "add_part: %%%d is no sum over the warps", o->id);
-  for (int i = 0; i < 2; i++)
-    if (rows[i]->lay != LAY_ROW || rows[i]->per_thread || rows[i]->rows != o->rows)
-      t_fail(t, "add_part: %%%d has no value a row", rows[i]->id);
+  need_part(t, &v, x->rows, x->cols);
+  need_sums(t, x, "add_part");
+  if (own->lay != LAY_ROW || its->lay != LAY_ROW || own->per_thread || its->per_thread)
+    t_fail(t, "add_part: %%%d and %%%d are no values of rows", own->id, its->id);
   Op *op = tile_op(t, OP_ADD_PART);
-  op->in[0] = o;
+  op->view = v;
+  op->in[0] = x;
   op->in[1] = own;
   op->in[2] = its;
-  op->view = v;
-  Val *x = tile_val(t, o->rows, o->cols, DT_F32, LAY_FRAG);
-  x->warps_n = o->warps_n;
-  op->out = x;
-  return x;
+  Val *sum = tile_val(t, x->rows, x->cols, DT_F32, LAY_FRAG);
+  sum->warps_n = x->warps_n;
+  op->out = sum;
+  return sum;
 }
 
 Idx
@@ -207,8 +210,8 @@ t_last(Tb *t, View counter, Idx n)
   need_barrier(t, "last");
   if (!counter.x->workspace || counter.x->cols != 1 || counter.n != 1)
     t_fail(t, "last: %s has no counters", counter.x->name);
-  if (!t->exchange.mem || t->exchanged[EXCHANGE_ROWS])
-    t_fail(t, "last: the room to exchange is not free");
+  if (!t->exchange.mem)
+    t_fail(t, "last has no room to exchange");
   Op *op = tile_op(t, OP_LAST);
   op->view = counter;
   op->bound = n;

@@ -92,6 +92,7 @@ like(Tb *t, const Val *v)
   Val *x = tile_val(t, v->rows, v->cols, v->ty, v->lay);
   x->per_thread = v->per_thread;
   x->warps_n = v->warps_n;
+  x->narrow = v->narrow;
   return x;
 }
 
@@ -114,8 +115,8 @@ static bool
 same_type(const Val *a, const Val *b)
 {
   return a->rows == b->rows && a->cols == b->cols && a->ty == b->ty && a->lay == b->lay &&
-         a->warps_n == b->warps_n && a->per_thread == b->per_thread &&
-         a->in_flight == b->in_flight;
+         a->warps_n == b->warps_n && a->narrow == b->narrow &&
+         a->per_thread == b->per_thread && a->in_flight == b->in_flight;
 }
 
 static void

@@ -112,7 +112,8 @@ typedef struct Val {
   Dtype ty;
   Lay lay;
   int warps;   /* of the team that holds it: among them are its rows dealt out, … */
-  int warps_n; /* … and so many have the same rows, each a part of their columns */
+  int warps_n; /* … and so many have the same rows, each a part of their columns: … */
+  bool narrow; /* … eight of them, not pairs of eight */
   bool per_thread;
   bool in_flight; /* a product that was not waited for */
   bool unset;     /* without a value */
@@ -545,7 +546,8 @@ val_tiles_m(const Val *v) /* blocks of 16 rows that a warp has */
 static inline int
 val_cols(const Val *v)
 {
-  return v->warps_n == 1 ? v->cols : round_up((v->cols + v->warps_n - 1) / v->warps_n, 16);
+  int n = v->warps_n;
+  return n == 1 ? v->cols : round_up((v->cols + n - 1) / n, v->narrow ? 8 : 16);
 }
 static inline int
 val_col_values(const Val *v) /* values of COL that a thread holds */

@@ -53,6 +53,7 @@ like(Tb *t, Op *op, Tile x, Dtype ty)
 {
   Tile y = result(t, op, x->rows, x->cols, ty, x->lay);
   t->last->warps_n = x->warps_n;
+  t->last->narrow = x->narrow;
   return y;
 }
 
@@ -191,6 +192,7 @@ elementwise(Tb *t, OpKind kind, int n, const Tile *in)
     op->in[i] = in[i];
   Val *v = tile_val(t, w->rows, w->cols, DT_F32, w->lay);
   v->warps_n = w->warps_n;
+  v->narrow = w->narrow;
   for (int i = 0; i < n; i++) {
     v->per_thread = v->per_thread || in[i]->per_thread;
     v->same = in[i]->lay == LAY_WARP_ROW && in[i]->same && (i == 0 || v->same);
@@ -477,9 +479,11 @@ product(Tb *t, Tile acc, const Idx *set, Opnd a, Smem b)
   if (own != val_part_depth(a.tile))
     t_fail(t, "%s: a warp has %s of the left operand", op_names[kind],
            own ? "all columns" : "a part of the columns");
-  if (b.trans && cols % (16 * tile_warps_n(t)) && tile_warps_n(t) > 1)
-    t_fail(t, "%s: %d columns are not pairs of 8 for each of %d warps", op_names[kind],
-           cols, tile_warps_n(t));
+  int n = tile_warps_n(t);
+  bool narrow = b.trans && n > 1 && cols == 8 * n && !t->prog->by_keys;
+  if (b.trans && n > 1 && cols % (16 * n) && !narrow)
+    t_fail(t, "%s: %d columns are not 8, or pairs of 8, for each of %d warps",
+           op_names[kind], cols, n);
   if (a.tile)
     reachable(t, a.tile);
   else
@@ -498,7 +502,8 @@ product(Tb *t, Tile acc, const Idx *set, Opnd a, Smem b)
   op->product = p;
   op->out = result(t, op, rows, cols, DT_F32, p->acc);
   if (t->prog->by_keys && b.trans)
-    t->last->warps_n = tile_warps_n(t);
+    t->last->warps_n = n;
+  t->last->narrow = narrow;
   if (p->async)
     issue(t, op);
   return op->out;

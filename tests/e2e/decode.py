@@ -36,14 +36,15 @@ FACTORS = {
              ""),
     "dims": ("head_dim: 64", "head_dim: 80", "head_dim: 96", "head_dim: 128", "head_dim: 192",
              "head_dim: 256", "head_dim: 192\nhead_dim_v: 128", "head_dim: 64\nhead_dim_v: 128",
-             "head_dim: 40\nhead_dim_v: 72"),
+             "head_dim: 40\nhead_dim_v: 72", "head_dim: 512", "head_dim: 96\nhead_dim_v: 320"),
     "dtype": ("fp16", "bf16"),
     "layout": ("bshd", "bhsd"),
     "heads": ("h4/4", "h4/2\ngroup_size: 2", "h8/1\ngroup_size: 8", "h5/1\ngroup_size: 5",
               "h32/2\ngroup_size: 16", "h12/1\ngroup_size: 12", "h20/1\ngroup_size: 20", "h6/2"),
     "target": ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120"),
     "how": ("", "block_m=16", "block_m=32", "num_warps=2", "q_in_regs=false", "num_stages=1",
-            "block_n=128", "pack_gqa=false"),
+            "block_n=128", "pack_gqa=false", "num_warps=4,warps_n=4,block_n=32",
+            "num_warps=4,warps_n=4,block_n=64", "num_warps=2,warps_n=2,block_n=16"),
     "page": (0, 1, 3, 16, 64, 256, 300),  # 0: dense
     "table": ("true", "kv"),
     "parts": ("", "num_splits1", "num_splits2", "num_splits7"),
@@ -65,23 +66,28 @@ REFUSED = "no legal schedule"
 
 
 def possible(template, case):
-    """Rules that a template has, so that few cases are refused: O of 32 rows fits no warp's
-    registers from head_dim 192 on, nor 128 keys of it 99 KB."""
+    """Rules that a template has, so that few cases are refused: of head_dim 512 not one warp has
+    O, 256 on sm_75; nor are there 64 keys of it in 99 KB, nor 128 of 192."""
     if case["page"] and "cu_seqlens_k" in case["mix"]:
         return False  # packed keys are in no pages
     if case["parts"] and case["split"] == "split_keys=0":
         return False  # nothing is split
     wide = max(int(x.split(": ")[1]) for x in case["dims"].split("\n"))
-    if case["target"] == "sm_75":
-        # copies on their way leave O no registers
-        return case["dtype"] == "fp16" and wide < 192 and case["how"] != "block_n=128"
+    turing, how = case["target"] == "sm_75", case["how"]
+    if turing and (case["dtype"] == "bf16" or wide > 256 or how == "block_n=128"):
+        return False
     if case["page"] and "leftpad_k" in case["mix"] and template in OTHERS:
         return False  # a tile would begin inside of a box of rows
     if template in OTHERS:
-        return not (wide >= 192 and case["how"] in ("block_n=128", "num_stages=4"))
+        return wide <= 256 and not (wide >= 192 and how in ("block_n=128", "num_stages=4"))
+    if wide > (160 if turing else 256) and how in ("num_warps=2", "block_n=128"):
+        return False
+    if wide > 256 and "warps_n=2" in how:
+        return False
     small = case["target"] in ("sm_86", "sm_89", "sm_120")
-    return not (wide >= 192 and (case["how"] == "block_m=32" or
-                                 small and case["how"] == "block_n=128"))
+    if wide > 256 and "block_n=64" in how and small:
+        return False
+    return not (wide >= 192 and small and how == "block_n=128")
 
 
 def spec_of(case):

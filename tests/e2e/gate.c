@@ -433,17 +433,26 @@ everyday(Gate *g, bool update)
   return g->bad ? 1 : g->version ? 0 : 77;
 }
 
+/* Not those of specs/. */
+static bool
+has_own_specs(const char *mode)
+{
+  return str_eq(mode, "--dims") || str_eq(mode, "--decode");
+}
+
 static int
 run(Gate *g, int argc, char **argv, bool update)
 {
+  if (argc == 3 && has_own_specs(argv[1]))
+    return dims(g, argv[2], str_eq(argv[1], "--decode"));
+  g->n_specs = gate_specs(g->specs, &g->bad);
+  if (!g->n_specs)
+    return fprintf(stderr, "there are no specs\n"), 1;
   if ((argc == 3 || argc == 4) && str_eq(argv[1], "--shard"))
     return product(g, argv[2], argc > 3 ? argv[3] : NULL);
   if (argc == 3 && str_eq(argv[1], "--specs") && !update &&
       read_shard(argv[2], &g->shard, &g->shards))
     return everyday(g, false);
-  bool decode = argc == 3 && str_eq(argv[1], "--decode");
-  if (decode || (argc == 3 && str_eq(argv[1], "--dims")))
-    return dims(g, argv[2], decode);
   for (int i = 1; i < argc; i++)
     if (!find_spec(g, argv[i]))
       return fprintf(stderr,
@@ -478,9 +487,6 @@ main(int argc, char **argv)
   g.workers = processors > 1 ? (int)processors : 1;
   if (update && !g.version)
     return fprintf(stderr, "ptxas is not found\n"), 2;
-  g.n_specs = gate_specs(g.specs, &g.bad);
-  if (!g.n_specs)
-    return fprintf(stderr, "there are no specs\n"), 1;
   int code = run(&g, argc, argv, update);
   for (int i = 0; i < g.n_specs; i++)
     attnc_spec_release(g.specs[i].spec);

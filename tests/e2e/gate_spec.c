@@ -51,14 +51,16 @@ keep_had(const Facts *f, attnc_sizes *z)
   z->bc = f->tensor[ATTNC_CACHE_BATCH_IDX].present ? z->b : 0;
 }
 
+#define USUAL "{} b1 h8/2 s1024"
+
 /* Values for specs that specialise: default sizes, dense strides. */
 static bool
-problem(const attnc_spec *spec, int group, CallAsked *p)
+problem(const attnc_spec *spec, int group, const char *sizes, CallAsked *p)
 {
   Case c;
   Call shape;
   char why[80];
-  if (!case_parse("{} b1 h8/2 s1024", &c, why, sizeof why))
+  if (!case_parse(sizes, &c, why, sizeof why))
     return false;
   c.sizes.h = group ? 2 * group : c.sizes.h;
   c.sizes.bc = c.sizes.b;
@@ -104,9 +106,9 @@ as_fp16(char *text, size_t n, const char *path)
   return spec;
 }
 
-/* The text is changed. */
+/* The text is changed.  Sizes are those of a call that is built for its strides. */
 static bool
-load_text(char *text, size_t n, const char *path, GateSpec *s)
+load_text(char *text, size_t n, const char *path, const char *sizes, GateSpec *s)
 {
   if (attnc_spec_load(text, n, path, &s->spec, NULL))
     return false;
@@ -114,7 +116,7 @@ load_text(char *text, size_t n, const char *path, GateSpec *s)
   s->name = attnc_spec_name(s->spec);
   s->head_dim = whole(o, "head_dim");
   s->expressions = has_expressions(o);
-  bool built = problem(s->spec, whole(o, "group_size"), &s->problem);
+  bool built = problem(s->spec, whole(o, "group_size"), sizes, &s->problem);
   json_decref(o);
   if (!built)
     return false;
@@ -133,7 +135,7 @@ load(const char *path, GateSpec *s)
   size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
   if (f)
     fclose(f);
-  return load_text(text, n, path, s);
+  return load_text(text, n, path, USUAL, s);
 }
 
 int
@@ -162,7 +164,7 @@ load_dims(int d, bool other, GateSpec *s)
   int n = snprintf(text, sizeof text,
                    "attnc: 1\nname: d%d_v%d\ndtype: bf16\nhead_dim: %d\nhead_dim_v: %d\n%s",
                    d, dv, d, dv, masks[(d / 8 + other) % 3]);
-  return load_text(text, (size_t)n, "dims", s);
+  return load_text(text, (size_t)n, "dims", USUAL, s);
 }
 
 /* The same of one query a sequence, whose lengths the device knows; groups of each number
@@ -180,7 +182,7 @@ load_decode(int d, bool other, GateSpec *s)
                    "return_lse: true\n%s%s",
                    d, dv, group, d, dv, group, i % 2 ? "page_table: true\n" : "",
                    i % 3 ? "" : "causal: true\n");
-  if (!load_text(text, (size_t)n, "decode", s))
+  if (!load_text(text, (size_t)n, "decode", "{} b1 h8/2 s16", s))
     return false;
   attnc_sizes *z = &s->large.sizes;
   z->b = 8;

@@ -37,9 +37,16 @@ legal_free(Legal *l)
 static bool
 figure(const char *name)
 {
-  static const char *const names[] = {
-      "shared", "regs",   "blocks_per_sm", "in_flight_kb", "in_flight_wanted_kb",
-      "cost",   "reason", "template"};
+  static const char *const names[] = {"shared",
+                                      "regs",
+                                      "blocks_per_sm",
+                                      "in_flight_kb",
+                                      "in_flight_wanted_kb",
+                                      "key_clocks",
+                                      "product_clocks",
+                                      "cost",
+                                      "reason",
+                                      "template"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (strcmp(name, names[i]) == 0)
       return true;

@@ -524,6 +524,15 @@ merged_in_a_branch(Tb *t)
 }
 
 static void
+added_to_no_region(Tb *t)
+{
+  own_keys(t, 16);
+  Tensor o = {.name = "o", .slot = ATTNC_O, .ty = DT_F32, .cols = 1024, .rows = i_int(16)};
+  Tile x = t_zero(t, 16, 64), by = t_rows(t, 16, 1);
+  t_add_part(t, v_rows(&o, i_int(0), i_int(0), i_int(0), 1), x, by, by);
+}
+
+static void
 all_of_the_depth(Tb *t)
 {
   own_keys(t, 16);
@@ -738,7 +747,8 @@ static const struct {
     {exchanged_in_a_loop, "no barrier since the last exchange"},
     {exchanged_in_a_branch, "is a barrier, in a branch"},
     {a_part_of_the_depth, "a warp has a part of the columns"},
-    {keys_that_do_not_come_out_even, "48 columns are not pairs of 8 for each of 2 warps"},
+    {keys_that_do_not_come_out_even,
+     "48 columns are not 8, or pairs of 8, for each of 2 warps"},
     {shared_without_keys, "the warps have no keys of their own"},
     {shared_in_no_room, "has no room to exchange"},
     {shared_twice, "no barrier since the last exchange"},
@@ -747,6 +757,7 @@ static const struct {
     {of_peers_unshared, "nothing is shared"},
     {merged_in_little_room, "sums is too small"},
     {merged_in_a_branch, "is a barrier, in a branch"},
+    {added_to_no_region, "part: 16x64 in a row of o"},
     {all_of_the_depth, "a warp has all columns of the left operand"},
     {three_warps_a_row, "3 warps have the same rows"},
     {outside_loop, "must be a variable"},
