@@ -36,7 +36,7 @@ class Gradients(common.Case):
         """run and wanted make (out, lse) of the inputs; each gradient at most twice as wrong as torch's in the
         inputs' dtype, and a thousandth of the largest."""
         def grads(f, dtype):
-            given = [x.detach().to(dtype).requires_grad_() for x in inputs]
+            given = [x.detach().to(dtype or x.dtype).requires_grad_() for x in inputs]
             out, lse = f(*given)
             g = torch.Generator().manual_seed(9)
             dout = torch.randn(out.shape, generator=g).to(inputs[0].dtype)
@@ -46,7 +46,7 @@ class Gradients(common.Case):
                 loss = loss + torch.where(torch.isfinite(lse), lse * weight.to(lse.dtype), 0).sum()
             return torch.autograd.grad(loss, given)
 
-        ours, right, theirs = grads(run, inputs[0].dtype), grads(wanted, F64), grads(wanted, inputs[0].dtype)
+        ours, right, theirs = grads(run, None), grads(wanted, F64), grads(wanted, inputs[0].dtype)
         for a, b, c, x in zip(ours, right, theirs, inputs):
             self.assertEqual((a.shape, a.dtype), (x.shape, x.dtype))
             bound = 2 * (c.to(F64) - b).abs().max().item() + 1e-3 * b.abs().max().item()
@@ -135,6 +135,33 @@ class Gradients(common.Case):
 
         self.judge(lambda *x: attnc.flex_attention(*x, score, mask_mod=lambda b, h, q, k: k <= q + 3, return_lse=True),
                    wanted, x, True)
+
+    def test_bias_and_sinks(self):
+        """Of a bias, broadcast or not, of sinks, and of a table that a function captures."""
+        x = leaves((2, 4, 19, 32), (2, 2, 40, 32), (2, 2, 40, 32))
+        sinks, = leaves((4,), seed=7, dtype=torch.float32)
+
+        def wanted(q, k, v, bias, sinks):
+            k, v = (y.repeat_interleave(2, 1) for y in (k, v))
+            s = torch.cat([(q @ k.mT) * 32 ** -0.5 + bias, sinks[None, :, None, None].expand(2, -1, 19, 1)], -1)
+            return torch.softmax(s, -1)[..., :-1] @ v, None
+
+        for shape in ((2, 4, 19, 40), (1, 4, 19, 40), (1, 1, 1, 40)):
+            with self.subTest(shape):
+                bias, = leaves(shape, seed=3)
+                self.judge(lambda q, k, v, b, s: (attnc.torch.attention(q, k, v, bias=b, sinks=s)[0], None), wanted,
+                           (*x, bias, sinks))
+        table, = leaves((4, 19), seed=8, dtype=torch.float32)
+        distance = (torch.arange(40) - torch.arange(19)[:, None]).to(F64)
+
+        def flex(q, k, v, t):
+            return attnc.flex_attention(q, k, v, lambda s, b, h, i, j: s + t[h, i] * (j - i)), None
+
+        def plainly(q, k, v, t):
+            k, v = (y.repeat_interleave(2, 1) for y in (k, v))
+            return torch.softmax((q @ k.mT) * 32 ** -0.5 + (t[:, :, None] * distance).to(q.dtype), -1) @ v, None
+
+        self.judge(flex, plainly, (*x, table))
 
     def test_accumulated(self):
         """A leaf that is used twice; a result that is not."""
