@@ -150,7 +150,7 @@ static void
 finish(Tb *t, Cta *c)
 {
   Tile o = merge(t, c);
-  ItemSums mine = {c->parts, c->part, &c->item, &c->sm, c->s->bm, c->p->dv, false};
+  ItemSums mine = {c->parts, c->part, &c->item, &c->sm, c->s->bm, c->p->dv};
   if (!c->parts->plan) {
     write_out(t, c, o);
     return;
