@@ -164,6 +164,9 @@ enum { SLOPE = 12 }; /* 128/128, 48x64 with a softcap spilled 8 bytes */
 /* Where rows are keys a mask_mod has no limits of rows, and what a score keeps of a query
  * is a column's: 136/136 on 32x64 with a prefix, on 32x128 with ALiBi, spilled 8 bytes. */
 enum { ASKED = 8 };
+/* Addresses of a table's elements, which are a row of it apart there: with a bias the pass
+ * for dv of 232/232 spilled 80 bytes on sm_90, that for dq of 176/176 16 on sm_75. */
+enum { LOADED = 24 };
 
 /* Registers a thread of the gradients that stay, of S and dP, of what of them is the next
  * left operand, of the limits that a mask sets to rows, of expressions and of a sequence.
@@ -179,6 +182,8 @@ live_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
   int limits = 2 * (mask_cuts_right(p) + mask_cuts_left(p));
   bool mods = p->mask_mod.n || !spec_score_is_plain(p);
   int asked = pass != PASS_DQ && mods ? ASKED : 0;
+  if (p->score_cost.loads && (pass != PASS_DQ || !g->cp_async))
+    asked += LOADED;
   int own = spec_has_lengths(p) ? 4 : 0, slope = spec_score_has_slope(p) ? SLOPE : 0;
   return mt * (sums / 2 + scores + by / 4 + rows + limits + slope) + own + asked +
          fwd_mod_regs(p, 2 * mt) + fwd_drop_regs(p, mt, by) + staged_regs(p, g, s, pass);
