@@ -195,6 +195,8 @@ ref_open(Ref *r, const Spec *s, int op, const attnc_args *from, RefNeed need,
     TRY(ref_take_append(r, err));
   if (op == ATTNC_OP_BWD)
     TRY(ref_take_gradients(r, err));
+  if (op == ATTNC_OP_DROPOUT_MASK && !s->dropout)
+    return err_set(err, ATTNC_ERR_UNSUPPORTED, "dropout_mask: the spec has no dropout");
   if (op != ATTNC_OP_FWD && op != ATTNC_OP_BWD)
     return ATTNC_OK;
   TRY(ref_take_sequences(r, err));

@@ -20,7 +20,7 @@ MAX_AXES = 4
 AXES = {"kv_idx": "kv", "q_idx": "q", "b": "b", "h": "h", "hk": "hk"}
 TYPES = {"i32": "i32", "int32": "i32", "torch.int32": "i32", "fp32": "f32", "fp16": "f32",
          "bf16": "f32"}
-UNSIGNED = ("uint8", "bool")
+UNSIGNED = ("uint8", "u8", "u32", "u64", "bool")
 
 
 class Declared(NamedTuple):

@@ -52,7 +52,8 @@ class Tables(common.Case):
         """Every row of the header's tables: a call of a spec with all fields has them."""
         fields = dict(return_lse=True, alibi_slopes="h", bias=dict(axes=["kv"], dtype="fp32"),
                       prefix_len=True, softcap=2.0, sink="fp32", mask_bits="new",
-                      page_table="kv", block_list=dict(block=[64, 64]), dropout=True, grad=["lse", "alibi_slopes", "bias", "sink"])
+                      page_table="kv", block_list=dict(block=[64, 64]), dropout=True,
+                      grad=["lse", "alibi_slopes", "bias", "sink"])
         field = attnc.schema()["properties"]["seqlens"]
         apart = ["cu_seqlens_k"]  # with page_table
         fields["seqlens"] = [n for n in field["items"]["enum"] if n not in apart]

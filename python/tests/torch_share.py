@@ -18,8 +18,8 @@ LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test
         "test_gradients.Gradients.test_flex", "test_gradients.Gradients.test_operators",
         "test_gradients.Gradients.test_packed_in", "test_gradients.Gradients.test_compiled",
         "test_xformers.XFormers.test_dense", "test_xformers.XFormers.test_gradients",
-        "test_gradients.Transformer.test_it_learns", "test_huggingface.Models.test_generate", "test_huggingface.Models.test_gradients",
-        "test_gradients.Gradients.test_bias_and_sinks",
+        "test_gradients.Transformer.test_it_learns", "test_huggingface.Models.test_generate",
+        "test_huggingface.Models.test_gradients", "test_gradients.Gradients.test_bias_and_sinks",
         *(f"test_huggingface.Models.test_{model}" for model in (
             "bert", "gpt2", "llama", "mistral", "gemma3", "qwen3", "whisper", "vit", "gemma2_bf16", "t5_bf16",
             "gpt_oss")))
