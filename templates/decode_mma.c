@@ -230,6 +230,9 @@ decode_items(Tb *t, const Call *p, const Sched *s, const ItemParts *parts)
   Cta c = {.s = s, .part = &part, .pack = part.pack, .parts = parts};
   memory(t, &c, p->spec);
   Span mine = splits_mine(t, &part, parts->plan, decode_resident(p->spec, t_target(t), s));
+  int told = decode_told(p->spec, t_target(t), s);
+  if (told)
+    t_resident(t, told);
   T_FOR (t, i, mine) {
     t_sync(t); /* what the one before left in shared memory has been read */
     c.item = splits_item(t, &part, parts->plan, i);

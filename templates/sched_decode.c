@@ -290,7 +290,7 @@ smaller(int a, int b)
 }
 
 /* Addresses and what ptxas 13.0 moves ahead; warps that share rows have the exchange's
- * besides: with 64 head_dims 248/304 were told to fit 128 and spilled 16 bytes on sm_90. */
+ * besides. */
 static int
 registers(const Spec *p, const Target *g, const Sched *s)
 {
@@ -305,6 +305,15 @@ decode_resident(const Spec *p, const Target *g, const Sched *s)
   int by_regs = g->regs_sm / (regs * 32 * s->warps);
   int by_threads = g->threads_sm / (32 * s->warps);
   return larger(1, smaller(smaller(by_smem, by_regs), smaller(by_threads, g->blocks_sm)));
+}
+
+int
+decode_told(const Spec *p, const Target *g, const Sched *s)
+{
+  enum { FOUR = 128, THREE = 168 }; /* registers a thread of as many blocks of four warps */
+  int regs = registers(p, g, s);
+  bool tempting = decode_shares_rows(s) && s->warps == 4 && regs > FOUR && regs <= THREE;
+  return g->cp_async && tempting ? g->regs_sm / (THREE * 32 * s->warps) : 0;
 }
 
 /* Clocks of a warp's way through a tile: its products, softmax and waits one behind the

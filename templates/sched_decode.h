@@ -35,6 +35,9 @@ bool decode_shares_rows(const Sched *);
 bool decode_own_columns(const Case *);
 /* CTAs that share a multiprocessor. */
 int decode_resident(const Spec *, const Target *, const Sched *);
+/* That many blocks ptxas is told of, 0: of none.  Where four of them need a few registers
+ * less ptxas 13.0 spills for the fourth: 16 bytes, head_dims 248/304, sm_90. */
+int decode_told(const Spec *, const Target *, const Sched *);
 SchedCost decode_cost(const Case *, const Sched *);
 /* The sizes of the case as cost models of few rows take them: where keys are split, into
  * items of `split_keys` that are doubled, each part costs what a batch of so many keys
