@@ -310,10 +310,11 @@ decode_resident(const Spec *p, const Target *g, const Sched *s)
 int
 decode_told(const Spec *p, const Target *g, const Sched *s)
 {
-  enum { FOUR = 128, THREE = 168 }; /* registers a thread of as many blocks of four warps */
+  enum { FOUR = 128, FEW = 16 }; /* registers a thread of four blocks of four warps; more */
   int regs = registers(p, g, s);
-  bool tempting = decode_shares_rows(s) && s->warps == 4 && regs > FOUR && regs <= THREE;
-  return g->cp_async && tempting ? g->regs_sm / (THREE * 32 * s->warps) : 0;
+  bool tempting =
+      decode_shares_rows(s) && s->warps == 4 && regs > FOUR && regs <= FOUR + FEW;
+  return g->cp_async && tempting ? 3 : 0;
 }
 
 /* Clocks of a warp's way through a tile: its products, softmax and waits one behind the
