@@ -8,6 +8,7 @@
  * another one has.  Query heads that share a key head follow each other in one CTA. */
 #include "templates/bwd.h"
 #include "templates/cost.h"
+#include "templates/extremes.h"
 #include "templates/fwd.h"
 #include "templates/layout.h"
 #include "templates/partition.h"
@@ -69,18 +70,6 @@ static bool
 has_pass(const Bwd *s, Pass pass)
 {
   return pass == PASS_DQ || (pass == PASS_DKDV) == (s->passes == 2);
-}
-
-static int
-largest(int a, int b)
-{
-  return a > b ? a : b;
-}
-
-static int
-least(int a, int b)
-{
-  return a < b ? a : b;
 }
 
 /* Of the pass's block the rows that stay, and of those that go by a tile's. */

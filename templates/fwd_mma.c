@@ -5,6 +5,7 @@
 #include "templates/cascade.h"
 #include "templates/classes.h"
 #include "templates/cost.h"
+#include "templates/extremes.h"
 #include "templates/fwd.h"
 #include "templates/items.h"
 #include "templates/layout.h"
@@ -105,12 +106,6 @@ static Sched
 plain(void)
 {
   return sched_of((Mma){.tmpl = &fwd_mma, .stages = 1, .warps_n = 1});
-}
-
-static int
-largest(int a, int b)
-{
-  return a > b ? a : b;
 }
 
 /* The load whose table comes tile by tile, with V; NULL: there is none, or each element is
@@ -238,12 +233,6 @@ refuse(const Case *c, const Sched *s, Why *why)
                    "O, S, Q and row limits take %d registers a thread, %d is the limit",
                    regs, LIVE_MAX);
   return false;
-}
-
-static int
-least(int a, int b)
-{
-  return a < b ? a : b;
 }
 
 /* A thread's, with what ptxas 13.0 gives it besides. */

@@ -2,6 +2,7 @@
 #include "templates/sched_decode.h"
 
 #include "templates/cost.h"
+#include "templates/extremes.h"
 #include "templates/fwd.h"
 #include "templates/splits.h"
 #include "templates/units.h"
@@ -10,15 +11,9 @@
 #include <math.h>
 
 static int
-larger(int a, int b)
-{
-  return a > b ? a : b;
-}
-
-static int
 widest(const Spec *s)
 {
-  return larger(s->head_dim, s->head_dim_v);
+  return largest(s->head_dim, s->head_dim_v);
 }
 
 enum {
@@ -176,7 +171,7 @@ static int
 staged_regs(const Spec *p, const Sched *s)
 {
   SmemLayout l = decode_layout(p, s);
-  int most = larger(layout_box(&l, PART_K), layout_box(&l, PART_V));
+  int most = largest(layout_box(&l, PART_K), layout_box(&l, PART_V));
   int second = blocks_a_warp(s) > 1 && !decode_shares_rows(s) ? SECOND_BLOCK : 0;
   return most / (32 * s->warps) / 4 + second;
 }
@@ -197,7 +192,7 @@ score_regs(const Spec *p, const Sched *s)
   bool shared = decode_shares_rows(s);
   int beside = shared ? decode_of(s)->warps_n : s->warps;
   int mt = blocks_a_warp(s), own = mt * (s->bn / beside) / 2;
-  return larger(own, shared ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0);
+  return largest(own, shared ? fwd_left_regs(p->dtype[ATTNC_Q], mt, s->bn) : 0);
 }
 
 /* Registers a thread of O, S, (if kept there) Q, of the limits that a mask sets to its
@@ -283,18 +278,12 @@ decode_refuse(const Case *c, const Sched *s, Why *why)
   return false;
 }
 
-static int
-smaller(int a, int b)
-{
-  return a < b ? a : b;
-}
-
 /* Addresses and what ptxas 13.0 moves ahead; warps that share rows have the exchange's
  * besides. */
 static int
 registers(const Spec *p, const Target *g, const Sched *s)
 {
-  return smaller(255, live_regs(p, g, s) + (decode_shares_rows(s) ? 80 : 64));
+  return least(255, live_regs(p, g, s) + (decode_shares_rows(s) ? 80 : 64));
 }
 
 int
@@ -304,7 +293,7 @@ decode_resident(const Spec *p, const Target *g, const Sched *s)
   int by_smem = g->smem_sm / (smem + g->smem_reserved);
   int by_regs = g->regs_sm / (regs * 32 * s->warps);
   int by_threads = g->threads_sm / (32 * s->warps);
-  return larger(1, smaller(smaller(by_smem, by_regs), smaller(by_threads, g->blocks_sm)));
+  return largest(1, least(least(by_smem, by_regs), least(by_threads, g->blocks_sm)));
 }
 
 int
@@ -476,7 +465,7 @@ decode_initial(const Case *c)
     Decode x = wish[i % n];
     bool packs = group > 1 && i < n; /* one head's rows are 16 at most */
     x.tmpl = &decode_mma;
-    x.warps_n = larger(1, x.warps_n);
+    x.warps_n = largest(1, x.warps_n);
     x.pack_gqa = packs;
     x.split_keys = 512;
     x.bm = packs && group > 16 ? ROWS_MOST : 16;

@@ -2,6 +2,7 @@
 #include "templates/sched_decode_wgmma.h"
 
 #include "templates/cost.h"
+#include "templates/extremes.h"
 #include "templates/fwd.h"
 #include "templates/units.h"
 
@@ -89,22 +90,10 @@ decode_wgmma_plain(void)
   return plain(64, 3);
 }
 
-static int
-larger(int a, int b)
-{
-  return a > b ? a : b;
-}
-
-static int
-smaller(int a, int b)
-{
-  return a < b ? a : b;
-}
-
 SmemLayout
 decode_wgmma_layout(const Spec *p, const Sched *s)
 {
-  int wide = larger(p->head_dim, p->head_dim_v);
+  int wide = largest(p->head_dim, p->head_dim_v);
   SmemLayout l = {.part = {[PART_Q] = layout_rows(p, ATTNC_Q, s->bm, wide),
                            [PART_K] = layout_rows(p, ATTNC_K, s->bn, p->head_dim),
                            [PART_V] = layout_rows(p, ATTNC_V, s->bn, p->head_dim_v)}};
@@ -150,7 +139,7 @@ static int
 registers(const Spec *p, const Sched *s)
 {
   int meeting = decode_wgmma_of(s)->split_keys ? p->head_dim_v + 8 : 0;
-  return smaller(MOST_REGS, larger(live_regs(p, s) + OTHERS, meeting));
+  return least(MOST_REGS, largest(live_regs(p, s) + OTHERS, meeting));
 }
 
 /* Registers that a thread of so many CTAs may have: each quarter of a multiprocessor has
@@ -159,7 +148,7 @@ static int
 regs_of(const Target *g, int ctas)
 {
   int of_quarter = (ctas * warps() + 3) / 4;
-  return smaller(MOST_REGS, g->regs_sm / 4 / (32 * of_quarter) / 8 * 8);
+  return least(MOST_REGS, g->regs_sm / 4 / (32 * of_quarter) / 8 * 8);
 }
 
 int
@@ -168,7 +157,7 @@ decode_wgmma_resident(const Spec *p, const Target *g, const Sched *s)
   int n = g->smem_sm / (shared_bytes(p, s) + g->smem_reserved);
   while (n > 1 && regs_of(g, n) < registers(p, s))
     n--;
-  return larger(1, n);
+  return largest(1, n);
 }
 
 static bool

@@ -11,12 +11,10 @@ turned, and what the cache held where the new keys go is NaN. Of states to merge
 all of some rows, have seen no key, and their outputs are NaN. A case that fails prints its spec.
 --pairs runs nothing: which pairs no case has. Passed: exit 0 of every `attnc run --verify`: no
 finding of the emulator, every row right, nothing else changed."""
-import argparse
 import itertools
 import os
 import subprocess
 import sys
-import tempfile
 
 import factors
 
@@ -247,27 +245,13 @@ def run_case(attnc, folder, op, case, seed):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("attnc")
+    p = factors.arguments(None)
     p.add_argument("--op", choices=tuple(OPS), default="append")
-    p.add_argument("--cases", type=int)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
-    p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
     values, possible, _, n = OPS[a.op]
-    n = a.cases or n
-    all_cases, left = factors.cases(values, possible, n, a.seed)
-    print(f"{n} cases, {len(left)} pairs that none has")
-    if a.pairs:
-        for x in left:
-            print(x)
-        return int(bool(left))
-    first, step = map(int, a.shard.split("/"))
-    with tempfile.TemporaryDirectory() as folder:
-        good = [run_case(a.attnc, folder, a.op, all_cases[i], i) for i in range(first, n, step)]
-    print(f"{sum(good)} of {len(good)} right")
-    return int(not all(good))
+    a.cases = a.cases or n
+    return factors.end(factors.each(a, values, possible,
+                                    lambda folder, case, i: run_case(a.attnc, folder, a.op, case, i)))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ rising order or in any; sometimes an entry is no block. Entries behind the lengt
 no block, and keys and values of blocks that no list of their heads names are NaN. A case that
 fails prints its spec. --pairs runs nothing: which pairs no case has.
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
-import argparse
+import functools
 import os
 import subprocess
 import sys
-import tempfile
 
 import factors
 
@@ -76,24 +75,8 @@ def run(attnc, folder, case, seed):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=160)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
-    p.add_argument("--pairs", action="store_true")
-    a = p.parse_args()
-    cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
-    print(f"{len(cases)} cases, {len(left)} pairs that none has")
-    if a.pairs:
-        for x in left:
-            print(x)
-        return int(bool(left))
-    first, step = map(int, a.shard.split("/"))
-    with tempfile.TemporaryDirectory() as folder:
-        good = [run(a.attnc, folder, cases[i], i) for i in range(first, a.cases, step)]
-    print(f"{sum(good)} of {len(good)} right")
-    return int(not all(good))
+    a = factors.arguments(160).parse_args()
+    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run, a.attnc)))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ sequences of lengths of their own the rows of none hold NaN, and gradients there
 --template: the cases of one alone. A case that fails prints its spec. --pairs runs nothing: which pairs
 no case has. Passed: exit 0 of every `attnc run --op bwd --verify`: no finding of the emulator, every row
 of every gradient within the contract (docs/backward.md)."""
-import argparse
+import functools
 import os
 import subprocess
 import sys
-import tempfile
 
 import factors
 
@@ -136,26 +135,11 @@ def run(attnc, folder, case, seed):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=800)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p = factors.arguments(800)
     p.add_argument("--template")
-    p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
-    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
-    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
-    if a.pairs:
-        for x in left:
-            print(x)
-        return int(bool(left))
-    first, step = map(int, a.shard.split("/"))
-    with tempfile.TemporaryDirectory() as folder:
-        good = [run(a.attnc, folder, all_cases[i], i) for i in range(first, len(all_cases), step)
-                if a.template in (None, all_cases[i]["how"][0])]
-    print(f"{sum(good)} of {len(good)} right")
-    return int(not all(good))
+    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run, a.attnc),
+                                    lambda case: a.template in (None, case["how"][0])))
 
 
 if __name__ == "__main__":

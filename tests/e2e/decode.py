@@ -9,12 +9,10 @@ that fails prints its spec; one whose schedule no kernel can have is counted as 
 --pairs runs nothing: which pairs no case has.
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right; and no
 more than one case of 20 is refused."""
-import argparse
 import functools
 import os
 import subprocess
 import sys
-import tempfile
 
 import factors
 
@@ -133,25 +131,12 @@ def run(attnc, folder, template, case, seed):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("attnc")
+    p = factors.arguments(800)
     p.add_argument("--template", default="decode_mma", choices=("decode_mma", *OTHERS))
-    p.add_argument("--cases", type=int, default=800)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
-    p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
     of, rule = FACTORS | OTHERS.get(a.template, {}), functools.partial(possible, a.template)
-    all_cases, left = factors.cases(of, rule, a.cases, a.seed)
-    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
-    if a.pairs:
-        for x in left:
-            print(x)
-        return int(bool(left))
-    first, step = map(int, a.shard.split("/"))
-    with tempfile.TemporaryDirectory() as folder:
-        good = [run(a.attnc, folder, a.template, all_cases[i], i)
-                for i in range(first, a.cases, step)]
+    good = factors.each(a, of, rule,
+                        lambda folder, case, i: run(a.attnc, folder, a.template, case, i))
     refused = good.count(REFUSED)
     print(f"{good.count(True)} of {len(good)} right, {refused} refused")
     return int(False in good or refused * 20 > len(good) + 19)

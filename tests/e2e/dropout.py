@@ -10,7 +10,7 @@ carry, and the share that is kept.
 Else cases of masks, modifiers, lengths, groups of heads, layouts, dtypes, dims, shares, targets and
 schedules, so that every two values meet in some case. --pairs runs nothing: which pairs no case has.
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
-import argparse
+import functools
 import math
 import os
 import random
@@ -247,29 +247,17 @@ def run_bits(a):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("attnc")
+    p = factors.arguments(CASES)
     p.add_argument("--bits", action="store_true")
     p.add_argument("--mutants", action="store_true")
-    p.add_argument("--cases", type=int, default=CASES)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
-    p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
     if a.bits or a.mutants:
         return run_bits(a) if a.bits else run_mutants(a)
-    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
-    print(f"{a.cases} cases, {len(left)} pairs that none has")
-    if a.pairs:
-        for x in left:
-            print(x)
-        return int(bool(left))
-    first, step = map(int, a.shard.split("/"))
-    with tempfile.TemporaryDirectory() as folder:
-        got = [run_case(a.attnc, folder, all_cases[i], i) for i in range(first, a.cases, step)]
+    got = factors.each(a, FACTORS, possible, functools.partial(run_case, a.attnc))
     print(f"{sum(map(bool, got))} of {len(got)} right, {got.count(1)} with the schedule that the case has, "
           f"{got.count(2)} with another of its template")
-    return int(not all(got) or (step == 1 and got.count(1) < LEAST * len(got)))
+    whole = a.shard.endswith("/1")
+    return int(not all(got) or (whole and got.count(1) < LEAST * len(got)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Cases of several factors, so that every two values of any two factors meet in some case."""
+import argparse
 import itertools
 import random
+import sys
+import tempfile
 
 TRIES = 60  # of which the case is taken that has most pairs which none had
 
@@ -34,3 +37,32 @@ def _missing(factors, possible, found):
             if ((a, i), (b, j)) not in found and any(map(possible, some)):
                 left.append((a, x, b, y))
     return left
+
+
+def arguments(n):
+    """Of a program that runs a list of n cases."""
+    p = argparse.ArgumentParser()
+    p.add_argument("attnc")
+    p.add_argument("--cases", type=int, default=n)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p.add_argument("--pairs", action="store_true", help="only: are there pairs that no case has?")
+    return p
+
+
+def each(a, factors, possible, one, wanted=lambda case: True):
+    """What one(folder, case, i) says of the shard's cases; with --pairs the program ends before."""
+    drawn, left = cases(factors, possible, a.cases, a.seed)
+    print(f"{len(drawn)} cases, {len(left)} pairs that none has")
+    if a.pairs:
+        print(*left, sep="\n", end="\n" if left else "")
+        sys.exit(bool(left))
+    first, step = map(int, a.shard.split("/"))
+    with tempfile.TemporaryDirectory() as folder:
+        return [one(folder, drawn[i], i) for i in range(first, len(drawn), step) if wanted(drawn[i])]
+
+
+def end(good):
+    """The exit code of a list whose cases were right or not."""
+    print(f"{sum(good)} of {len(good)} right")
+    return int(not all(good))

@@ -8,7 +8,7 @@ fills the tables behind a sequence's end, and before its first key, with what no
 2^31 - 1, the number of pages. Rows and pages of no sequence are NaN. A case that fails prints its
 spec. --hazards runs the list of HAZARDS instead; --pairs runs nothing: which pairs no case has.
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
-import argparse
+import functools
 import itertools
 import os
 import random
@@ -154,26 +154,13 @@ def run_hazards(attnc, folder):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=540)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
+    p = factors.arguments(540)
     p.add_argument("--hazards", action="store_true")
-    p.add_argument("--pairs", action="store_true")
     a = p.parse_args()
-    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
-    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
-    if a.pairs:
-        for x in left:
-            print(x)
-        return int(bool(left))
-    first, step = map(int, a.shard.split("/"))
-    with tempfile.TemporaryDirectory() as folder:
-        good = run_hazards(a.attnc, folder) if a.hazards else [
-            run_case(a.attnc, folder, all_cases[i], i) for i in range(first, a.cases, step)]
-    print(f"{sum(good)} of {len(good)} right")
-    return int(not all(good))
+    if a.hazards:
+        with tempfile.TemporaryDirectory() as folder:
+            return factors.end(run_hazards(a.attnc, folder))
+    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run_case, a.attnc)))
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ Lengths are 0, 1, one less and one more than a tile, all equal, one long among m
 no sequence hold NaN and infinity; afterwards those of O and the LSE must hold what they held. A
 case that fails prints its spec. --pairs runs nothing: which pairs no case has.
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
-import argparse
+import functools
 import itertools
 import os
 import subprocess
 import sys
-import tempfile
 
 import factors
 
@@ -105,24 +104,8 @@ def run(attnc, folder, case, seed):
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("attnc")
-    p.add_argument("--cases", type=int, default=720)
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
-    p.add_argument("--pairs", action="store_true")
-    a = p.parse_args()
-    all_cases, left = factors.cases(FACTORS, possible, a.cases, a.seed)
-    print(f"{len(all_cases)} cases, {len(left)} pairs that none has")
-    if a.pairs:
-        for x in left:
-            print(x)
-        return int(bool(left))
-    first, step = map(int, a.shard.split("/"))
-    with tempfile.TemporaryDirectory() as folder:
-        good = [run(a.attnc, folder, all_cases[i], i) for i in range(first, a.cases, step)]
-    print(f"{sum(good)} of {len(good)} right")
-    return int(not all(good))
+    a = factors.arguments(720).parse_args()
+    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run, a.attnc)))
 
 
 if __name__ == "__main__":
