@@ -14,6 +14,13 @@ enum {
 
 /* ---- counting ---- */
 
+/* Of a sequence, those of a prefix that all share among them. */
+static int64_t
+keys_of(const MaskPicture *p)
+{
+  return p->tables.sizes.sp + p->tables.sizes.sk;
+}
+
 static attnc_status
 count(const MaskPicture *p, int bm, int bn, bool exact, attnc_tile_counts *out, char **map,
       attnc_error *e)
@@ -21,7 +28,7 @@ count(const MaskPicture *p, int bm, int bn, bool exact, attnc_tile_counts *out, 
   const attnc_tile_choice x = {
       .size = sizeof x, .block_m = bm, .block_n = bn, .b = p->b, .h = p->h, .exact = exact};
   const attnc_sizes *n = &p->tables.sizes;
-  int64_t tiles = ((n->sq + bm - 1) / bm) * ((n->sk + bn - 1) / bn);
+  int64_t tiles = ((n->sq + bm - 1) / bm) * ((keys_of(p) + bn - 1) / bn);
   const attnc_args args = tensors_args((Tensors *)(uintptr_t)&p->tables);
   *out = (attnc_tile_counts){.size = sizeof *out};
   *map = tiles <= MOST_TILES ? arena_alloc(p->c->arena, (size_t)tiles + 1) : NULL;
@@ -33,7 +40,7 @@ fill(MaskPicture *p, attnc_error *e)
 {
   const attnc_sizes *n = &p->tables.sizes;
   TRY(count(p, p->bm, p->bn, false, &p->decided, &p->map, e));
-  p->has_truth = n->sq * n->sk <= MOST_PAIRS;
+  p->has_truth = n->sq * keys_of(p) <= MOST_PAIRS;
   if (p->has_truth)
     TRY(count(p, p->bm, p->bn, true, &p->truth, &p->true_map, e));
   return ATTNC_OK;

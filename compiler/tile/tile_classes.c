@@ -121,6 +121,7 @@ attnc_tiles(const attnc_spec *spec, const attnc_sizes *sizes, int bm, int bn,
   TRY(sizes_check(&n, &rules, err));
   const Signature *call = spec->call[ATTNC_OP_FWD];
   TRY(sizes_check_had(&n, call->tensors, call->n_tensors, err));
+  n.sk += spec->shared_prefix ? n.sp : 0;
   counts.q_tiles = (n.sq + bm - 1) / bm;
   counts.kv_tiles = (n.sk + bn - 1) / bn;
   TRY(counts_give(out, &counts, err));

@@ -24,6 +24,13 @@ dtype: fp16
 head_dim: 64
 mask_mod: kv_idx < 64 * h
 """
+SHARED = """attnc: 1
+name: behind_a_prefix
+dtype: fp16
+head_dim: 64
+causal: true
+shared_prefix: true
+"""
 SMALL = ("--shape", "b1 h2 s256", "--tile", "32x32")
 
 
@@ -52,6 +59,15 @@ class Tiles(common.Case):
                          [38, 26, 0, 26])
         self.assertEqual("".join(one["rows"]).count("+"), counts["partial"])
         self.assertEqual(two["truth"]["empty"], 64)
+
+    def test_prefix(self):
+        """Keys of a prefix count too, those of a partial tile at its end."""
+        for command in ("tiles", "explain"):
+            text = self.attnc(command, self.spec(SHARED), "--shape", "b2 h2 sq64 sk64 sp144",
+                              *(("--tile", "64x64") if command == "tiles" else
+                                ("--arch", "sm_80", "--schedule", "block_m=64,block_n=64"))).stdout
+            self.assertIn("1 x 4 of 64x64: 0 empty, 2 partial, 2 full", text)
+            self.assertEqual(picture(text), ["##++"])
 
     def test_choice(self):
         rows = [self.json("tiles", self.spec(HEADS), *SMALL, "--head", h)["specs"][0]["rows"]
