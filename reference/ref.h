@@ -195,9 +195,10 @@ typedef struct RefPair {
   double *wide;
   float *plain;
   int cols;
-  double *slack; /* of dq and dk: what rounding a score's gradient's terms is worth */
-  bool *seen;    /* by row: it has a pair */
-  bool broken;   /* what a pair of the key head reads is no finite number */
+  double *slack;    /* at most so much are roundings of fp32 worth */
+  double *variance; /* of what roundings to narrower types are worth */
+  bool *seen;       /* by row: it has a pair */
+  bool broken;      /* what a pair of the key head reads is no finite number */
 } RefPair;
 /* Calls `given` with dq of each head and dk and dv of each key head, rows of the sequence,
  * from several threads. */

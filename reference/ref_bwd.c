@@ -7,7 +7,12 @@
  * With dropout `do · v` and p in dv are 0, or divided by what is kept.
  * In fp64 o and the weights are the reference's own, not the call's.  Plainly: P by the
  * plain computation's LSE, S, P, dP and all sums in fp32, P and dS rounded to the type of
- * what they multiply, o and the results to that of theirs. */
+ * what they multiply, o and the results to that of theirs.
+ *
+ * Beside both, what these roundings are worth in each element: their variances, as if they
+ * were independent and even over a step (a row whose plain error is one draw says little
+ * of what errors are like: D's is one number for all its keys), and the fp32 roundings
+ * that the plain computation does not make as kernels do, at their worst. */
 #include "reference/judge.h"
 
 #include "base/err.h"
@@ -19,9 +24,14 @@
 typedef struct RefSums {
   RefPair dq, dk, dv;
   double *dp64, *most;      /* by key: do · v, and its terms without their signs */
+  double *by_d;             /* of the row: what dq changes by with D */
   float *dp32, *dout, *key; /* by key; of the row; of a key */
   bool broken;              /* of the key head: what some pair reads is no finite number */
 } RefSums;
+
+/* Kernels have no subnormal numbers: weights, scores' gradients and products below it are
+ * 0. */
+static const double FLUSHED = 0x1p-126;
 
 attnc_status
 ref_take_gradients(Ref *r, attnc_error *err)
@@ -49,7 +59,8 @@ take_pair(Ref *r, RefPair *to, int64_t rows, int cols)
 static bool
 take_slack(Ref *r, RefPair *to, int64_t rows)
 {
-  return (to->slack = ref_room(r->arena, rows, to->cols, sizeof *to->slack));
+  return (to->slack = ref_room(r->arena, rows, to->cols, sizeof *to->slack)) &&
+         (to->variance = ref_room(r->arena, rows, to->cols, sizeof *to->variance));
 }
 
 static bool
@@ -59,6 +70,7 @@ take_sums(Ref *r, RefSums *s)
   Arena *a = r->arena;
   return (s->dp64 = ref_room(a, r->n.sk, 1, sizeof *s->dp64)) &&
          (s->most = ref_room(a, r->n.sk, 1, sizeof *s->most)) &&
+         (s->by_d = ref_room(a, d, 1, sizeof *s->by_d)) &&
          (s->dp32 = ref_room(a, r->n.sk, 1, sizeof *s->dp32)) &&
          (s->dout = ref_room(a, dv, 1, sizeof *s->dout)) &&
          (s->key = ref_room(a, d, 1, sizeof *s->key)) && take_pair(r, &s->dq, r->n.sq, d) &&
@@ -102,22 +114,32 @@ ref_grad_open(Ref *r)
 static void
 clear(RefPair *p, int64_t rows)
 {
-  memset(p->wide, 0, (size_t)rows * (size_t)p->cols * sizeof *p->wide);
-  memset(p->plain, 0, (size_t)rows * (size_t)p->cols * sizeof *p->plain);
-  if (p->slack)
-    memset(p->slack, 0, (size_t)rows * (size_t)p->cols * sizeof *p->slack);
+  size_t n = (size_t)rows * (size_t)p->cols;
+  memset(p->wide, 0, n * sizeof *p->wide);
+  memset(p->plain, 0, n * sizeof *p->plain);
+  memset(p->slack, 0, n * sizeof *p->slack);
+  memset(p->variance, 0, n * sizeof *p->variance);
   memset(p->seen, 0, (size_t)rows * sizeof *p->seen);
 }
 
+/* What a row of a sum is multiplied by, in both precisions; how far at most it is off by
+ * roundings of fp32; the variance of what it is off by those of narrower types. */
+typedef struct Weight {
+  double wide;
+  float plain;
+  double slack, variance;
+} Weight;
+
 /* A row of a sum grows by a weight of what it is a sum of. */
 static void
-add_row(RefPair *p, int64_t row, double wide, float plain, const float *by)
+add_row(RefPair *p, int64_t row, const Weight *w, const float *by)
 {
-  double *to = p->wide + row * p->cols;
-  float *to32 = p->plain + row * p->cols;
+  int64_t at = row * p->cols;
   for (int i = 0; i < p->cols; i++) {
-    to[i] += wide * by[i];
-    to32[i] += plain * by[i];
+    p->wide[at + i] += w->wide * by[i];
+    p->plain[at + i] += w->plain * by[i];
+    p->slack[at + i] += w->slack * fabs((double)by[i]) + FLUSHED;
+    p->variance[at + i] += w->variance * by[i] * by[i];
   }
 }
 
@@ -144,10 +166,23 @@ nats(const Ref *r)
 
 /* What of the scores' gradient does not depend on the key. */
 typedef struct RowSum {
-  double variance;   /* of what rounding o is worth */
+  double variance;   /* of what rounding o, and P of o, is worth in `wide` */
   double wide, most; /* most: its terms without their signs */
   float plain, lse;  /* lse: plain, a natural logarithm */
 } RowSum;
+
+static double
+square(double x)
+{
+  return x * x;
+}
+
+/* Of a number that is rounded: errors are as likely anywhere in a step of its type. */
+static double
+rounded_variance(double x, Dtype ty)
+{
+  return square(ref_ulp(x, ty)) / 12;
+}
 
 static RowSum
 row_sum(const Ref *r, int64_t h, int64_t q)
@@ -159,8 +194,7 @@ row_sum(const Ref *r, int64_t h, int64_t q)
   x.lse = r->lse32 / (float)nats(r);
   x.most = fabs(x.wide);
   for (int i = 0; i < r->spec->head_dim_v; i++) {
-    double step = s->dout[i] * ref_ulp(r->o64[i], r->ty[ATTNC_O]);
-    x.variance += step * step / 12;
+    x.variance += square(s->dout[i]) * rounded_variance(r->o64[i], r->ty[ATTNC_O]);
     x.wide += s->dout[i] * r->o64[i];
     x.most += fabs(s->dout[i] * r->o64[i]);
     x.plain += s->dout[i] * r->o32[i];
@@ -168,8 +202,9 @@ row_sum(const Ref *r, int64_t h, int64_t q)
   return x;
 }
 
-/* As accuracy.c has them, of the LSE and of what kernels flush to 0. */
-static const double LSE_ROUNDINGS = 0x1p-22, FLUSHED = 0x1p-96;
+/* Of the LSE, its product with log2 e, the score's, and their difference, relative to
+ * itself: each half a step of 2^-23. */
+static const double LSE_ROUNDINGS = 0x1p-22;
 
 /* Of a score's gradient, relative to what its terms come to without their signs: both sums
  * are rounded to fp32, and tensor cores round toward zero as accuracy.c says. */
@@ -178,13 +213,6 @@ rounding(const Ref *r)
 {
   double sums = r->ty[ATTNC_Q] != DT_F32 ? ceil(r->spec->head_dim_v / 8.0) : 0;
   return (sums + 2) * 0x1p-23;
-}
-
-static void
-add_slack(RefPair *p, int64_t row, double weight, const float *by)
-{
-  for (int i = 0; i < p->cols; i++)
-    p->slack[row * p->cols + i] += weight * fabs((double)by[i]);
 }
 
 /* ---- of tables ---- */
@@ -303,41 +331,93 @@ take_tables(Ref *r, Arena *a)
   return true;
 }
 
+/* Rounding P for its product with V moves o, and D with it. */
+static double
+weights_variance(const Ref *r, Range keys)
+{
+  const RefSums *s = r->grad->sums;
+  double sum = 0;
+  for (int64_t j = keys.from; r->l64 != 0 && j < keys.to; j++)
+    if (!ref_is_hidden(r, j) && r->s64[j] != 0 && ref_kept(r, j) != 0)
+      sum += square(ref_kept(r, j) * s->dp64[j] / r->l64) *
+             rounded_variance(r->s64[j], r->ty[ATTNC_V]);
+  return sum;
+}
+
+/* A pair's weight and its score's gradient; by_d: how much of that is D's, with its
+ * sign turned; of_lse: what the LSE's roundings are worth, relative to a weight. */
+typedef struct PairOf {
+  double p64, kept, ds64, by_d, of_lse, slack;
+  float p32, ds32;
+} PairOf;
+
+static PairOf
+pair_of(Ref *r, int64_t j, const RowSum *sum)
+{
+  const RefGrad *g = r->grad;
+  const RefSums *s = g->sums;
+  PairOf x = {.kept = ref_kept(r, j)};
+  x.p64 = r->l64 == 0 ? 0 : r->s64[j] / r->l64;
+  x.p32 = g->s32[j] == -INFINITY ? 0 : expf(g->s32[j] - sum->lse);
+  double dp64 = x.kept == 0 ? 0 : x.kept * s->dp64[j];
+  float dp32 = x.kept == 0 ? 0 : (float)x.kept * s->dp32[j];
+  x.ds64 = x.p64 * (dp64 - sum->wide);
+  x.ds32 = x.p32 * (dp32 - sum->plain);
+  x.by_d = x.p64;
+  x.of_lse = LSE_ROUNDINGS * fabs((double)sum->lse);
+  x.slack = rounding(r) * x.p64 * (fabs(x.kept) * s->most[j] + sum->most) +
+            x.of_lse * fabs(x.ds64) + FLUSHED * (fabs(dp64 - sum->wide) + 1);
+  return x;
+}
+
+/* Of its score, before score_mod. */
+static void
+times_slope(Ref *r, PairOf *x, int64_t j)
+{
+  const RefGrad *g = r->grad;
+  x->ds64 *= g->slope64[j];
+  x->ds32 = ref_rounded(x->ds32 * g->slope32[j], r->ty[ATTNC_K]);
+  x->by_d *= g->slope64[j];
+  x->slack *= fabs(g->slope64[j]);
+}
+
 /* One key's part of all three, of a row whose weights are there. */
 static void
 add_key(Ref *r, int64_t h, int64_t q, int64_t j, const RowSum *sum)
 {
-  const RefGrad *g = r->grad;
-  RefSums *s = g->sums;
+  RefSums *s = r->grad->sums;
   double scale = r->scalar[ATTNC_SOFTMAX_SCALE];
-  double p64 = r->l64 == 0 ? 0 : r->s64[j] / r->l64;
-  float p32 = g->s32[j] == -INFINITY ? 0 : expf(g->s32[j] - sum->lse);
+  PairOf x = pair_of(r, j, sum);
   s->dq.seen[q] = s->dk.seen[j] = s->dv.seen[j] = true;
-  if (p64 == 0 && p32 == 0)
+  if (x.p64 == 0 && x.p32 == 0)
     return;
-  double kept = ref_kept(r, j);
-  double dp64 = kept == 0 ? 0 : kept * s->dp64[j];
-  float dp32 = kept == 0 ? 0 : (float)kept * s->dp32[j];
-  double ds64 = p64 * (dp64 - sum->wide);
-  float ds32 = p32 * (dp32 - sum->plain);
-  double of_lse = LSE_ROUNDINGS * fabs((double)sum->lse); /* of every weight */
-  double slack = rounding(r) * p64 * (fabs(kept) * s->most[j] + sum->most);
-  slack += of_lse * fabs(ds64);
-  add_tables(r, h, q, j, ds64, ds32, slack);
-  ds64 *= g->slope64[j];
-  ds32 = ref_rounded(ds32 * g->slope32[j], r->ty[ATTNC_K]);
-  for (int i = 0; i < r->spec->head_dim; i++)
+  add_tables(r, h, q, j, x.ds64, x.ds32, x.slack);
+  times_slope(r, &x, j);
+  for (int i = 0; i < r->spec->head_dim; i++) {
     s->key[i] = ref_key(r, j, i);
-  s->broken = s->broken || !isfinite(ds64) || !isfinite(p64);
-  if (kept != 0)
-    add_row(&s->dv, j, p64 * kept, ref_rounded(p32, r->ty[ATTNC_DO]) * (float)kept,
-            s->dout);
-  add_row(&s->dk, j, ds64 * scale, ds32, r->q);
-  add_row(&s->dq, q, ds64 * scale, ds32, s->key);
-  slack *= fabs(g->slope64[j]) * scale;
-  add_slack(&s->dv, j, of_lse * p64 * fabs(kept), s->dout);
-  add_slack(&s->dk, j, slack, r->q);
-  add_slack(&s->dq, q, slack, s->key);
+    s->by_d[i] += x.by_d * scale * s->key[i];
+  }
+  s->broken = s->broken || !isfinite(x.ds64) || !isfinite(x.p64);
+  Weight dv = {.wide = x.p64 * x.kept,
+               .plain = ref_rounded(x.p32, r->ty[ATTNC_DO]) * (float)x.kept,
+               .slack = (x.of_lse * x.p64 + FLUSHED) * fabs(x.kept),
+               .variance = square(x.kept) * rounded_variance(x.p64, r->ty[ATTNC_DO])};
+  if (x.kept != 0)
+    add_row(&s->dv, j, &dv, s->dout);
+  double own = square(scale) * rounded_variance(x.ds64, r->ty[ATTNC_K]);
+  Weight ds = {x.ds64 * scale, x.ds32, x.slack * scale, own};
+  add_row(&s->dq, q, &ds, s->key);
+  ds.variance += square(scale * x.by_d) * sum->variance;
+  add_row(&s->dk, j, &ds, r->q);
+}
+
+/* Of a row whose keys are all in dq: D is off by the same for all of them. */
+static void
+add_common(Ref *r, int64_t q, const RowSum *sum)
+{
+  RefSums *s = r->grad->sums;
+  for (int i = 0; i < s->dq.cols; i++)
+    s->dq.variance[q * s->dq.cols + i] += square(s->by_d[i]) * sum->variance;
 }
 
 static void
@@ -345,19 +425,25 @@ add_query(Ref *r, int64_t b, int64_t h, int64_t q)
 {
   RefSums *s = r->grad->sums;
   double lse = ref_row(r, b, h, q);
+  Range keys = ref_visible(r, q);
+  memset(s->by_d, 0, (size_t)s->dq.cols * sizeof *s->by_d);
   for (int i = 0; i < r->spec->head_dim_v; i++)
     s->dout[i] = ref_of_query(r, ATTNC_DO, h, q, i);
   RowSum sum = row_sum(r, h, q);
+  if (r->n_seen) {
+    for (int64_t j = keys.from; j < keys.to; j++)
+      if (!ref_is_hidden(r, j))
+        product_with_v(r, j);
+    sum.variance += weights_variance(r, keys);
+  }
   if (lse != -INFINITY)
     add_sink(r, h, lse, &sum);
   if (!r->n_seen)
     return;
-  Range keys = ref_visible(r, q);
   for (int64_t j = keys.from; j < keys.to; j++)
-    if (!ref_is_hidden(r, j)) {
-      product_with_v(r, j);
+    if (!ref_is_hidden(r, j))
       add_key(r, h, q, j, &sum);
-    }
+  add_common(r, q, &sum);
   add_variance(r, h, q, keys, &sum);
 }
 
@@ -480,6 +566,18 @@ finite_or_0(double x)
   return isfinite(x) ? x : 0;
 }
 
+/* Twice the plain computation's largest error, the head's.  Of few elements, or of a row
+ * whose errors are all D's, that is too few draws to be what such errors come to: four
+ * standard deviations of the element's own, which is less than twice the largest of a dozen
+ * draws. */
+static const double SIGMAS = 4;
+
+static double
+allowed(double plain, double variance)
+{
+  return fmax(2 * plain, SIGMAS * finite_or_0(sqrt(variance)));
+}
+
 static double
 plain_error(const RefPair *p, int64_t n)
 {
@@ -499,10 +597,8 @@ judge_row(const Ref *r, int slot, int64_t head, int64_t row, const RefPair *p, d
     int64_t at = row * p->cols + i;
     double want = p->wide[at], got = ref_of_gradient(r, slot, head, row, i);
     double error = is_excused(p, at, got, r->ty[slot]) ? 0 : judge_distance(got, want);
-    double own = ref_ulp(want, r->ty[slot]) + (p->slack ? finite_or_0(p->slack[at]) : 0);
-    if (own < FLUSHED && r->spec->sink_logit.n)
-      own = FLUSHED;
-    double bound = p->seen[row] ? 2 * plain + own : 0;
+    double own = ref_ulp(want, r->ty[slot]) + finite_or_0(p->slack[at]);
+    double bound = p->seen[row] ? allowed(plain, p->variance[at]) + own : 0;
     judge_output(&one, slot, error, bound);
   }
   return one;
@@ -546,10 +642,6 @@ is_packed(const SpecTable *t)
   return false;
 }
 
-/* A table may have too few elements for the largest plain error to say what errors are
- * like: what rounding o is worth comes to it, in standard deviations. */
-static const double SIGMAS = 4;
-
 /* All elements of one are one row of the verdict.  Rows of a packed axis that are of no
  * sequence are not written. */
 static void
@@ -569,10 +661,9 @@ judge_table(const Ref *r, int grad, Judge *all)
     if (!x->seen[i] && isnan(got) && is_packed(table_of(r, grad)))
       continue;
     bool none = (!isfinite(want) && !isnan(want)) || !isfinite(x->plain[i]);
-    double own = ref_ulp(want, r->ty[slot]) + finite_or_0(x->slack[i]) +
-                 SIGMAS * finite_or_0(sqrt(x->variance[i]));
+    double own = ref_ulp(want, r->ty[slot]) + finite_or_0(x->slack[i]);
     judge_output(&one, slot, none && !isfinite(got) ? 0 : judge_distance(got, want),
-                 x->seen[i] ? 2 * plain + own : 0);
+                 x->seen[i] ? allowed(plain, x->variance[i]) + own : 0);
   }
   judge_add(all, &one);
 }
