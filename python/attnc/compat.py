@@ -113,22 +113,26 @@ def _window(window_size):
     return tuple(-1 if n is None else n for n in window_size)
 
 
-def _fa4_func(q, k, v, softmax_scale=None, causal=False, window_size=(None, None), learnable_sink=None, softcap=0.0,
-              num_splits=1, pack_gqa=None, deterministic=False, return_lse=False, **others):
-    """(out, lse), lse None unless it is wanted."""
-    refuse(learnable_sink=learnable_sink, num_splits=num_splits, pack_gqa=pack_gqa)
+def _fa4_func(q, k, v, qv=None, gather_kv_indices=None, softmax_scale=None, causal=False, window_size=(None, None),
+              learnable_sink=None, softcap=0.0, num_splits=1, pack_gqa=None, deterministic=False, return_lse=False,
+              **others):
+    """(out, lse), lse None unless it is wanted; the order is that of 0251105a, 2026-08-15."""
+    refuse(qv=qv, gather_kv_indices=gather_kv_indices, learnable_sink=learnable_sink, num_splits=num_splits,
+           pack_gqa=pack_gqa)
     _refuse_others(others)
     made = _fa3_func(q, k, v, softmax_scale, causal, window_size=_window(window_size), softcap=softcap,
                      deterministic=deterministic, return_attn_probs=return_lse)
     return made if return_lse else (made, None)
 
 
-def _fa4_varlen_func(q, k, v, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None, max_seqlen_k=None,
-                     seqused_q=None, seqused_k=None, page_table=None, softmax_scale=None, causal=False,
-                     window_size=(None, None), learnable_sink=None, softcap=0.0, num_splits=1, pack_gqa=None,
-                     deterministic=False, return_lse=False, **others):
+def _fa4_varlen_func(q, k, v, qv=None, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None, max_seqlen_k=None,
+                     min_seqlen_k=None, seqused_q=None, seqused_k=None, gather_kv_indices=None, page_table=None,
+                     softmax_scale=None, causal=False, window_size=(None, None), learnable_sink=None, softcap=0.0,
+                     num_splits=1, pack_gqa=None, deterministic=False, return_lse=False, **others):
+    """min_seqlen_k is a hint, and none of attnc's."""
     from . import flash
-    refuse(learnable_sink=learnable_sink, num_splits=num_splits, pack_gqa=pack_gqa)
+    refuse(qv=qv, gather_kv_indices=gather_kv_indices, learnable_sink=learnable_sink, num_splits=num_splits,
+           pack_gqa=pack_gqa)
     _refuse_others(others)
     made = flash.flash_attn_varlen_func(
         q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, 0.0, softmax_scale, causal,

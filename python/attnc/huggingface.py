@@ -5,10 +5,14 @@
     model = AutoModel.from_pretrained(…, attn_implementation="attnc")
 
 registers the attention and, without which transformers would drop masks, the form in which it wants them: bool,
-(b, 1, sq, sk), or none where causality says all.
+(b, 1, sq, sk), or none where causality says all.  Of sliding windows, chunks and causality that such a mask was made
+from the kernel is told beside it (_walks.py), and looks at no tile that they hide.
 """
+from typing import Any, Optional
+
 import torch
 
+from ._walks import fields_of, walk_of
 from .torch import attention
 
 NAME = "attnc"
@@ -33,20 +37,48 @@ def attention_forward(module, query, key, value, attention_mask, dropout=0.0, sc
         raise NotImplementedError("output_attentions: the weights are never in memory; attn_implementation=\"eager\" "
                                   "returns them")
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    causal = query.shape[2] > 1 and attention_mask is None and bool(causal)
+    rules = {"causal": query.shape[2] > 1 and attention_mask is None and bool(causal)}
+    if attention_mask is not None:
+        rules, attention_mask = _rules_beside(attention_mask, query, key)
     additive = attention_mask is not None and attention_mask.dtype != torch.bool
     if additive and position_bias is not None:
         attention_mask, position_bias = attention_mask + position_bias, None
     if attention_mask is not None:
         attention_mask = attention_mask[..., :key.shape[2]]
-    out, _ = attention(query, key, value, attn_mask=attention_mask, bias=position_bias, causal=causal, scale=scaling,
-                       softcap=softcap, sinks=s_aux, dropout_p=dropout)
+    out, _ = attention(query, key, value, attn_mask=attention_mask, bias=position_bias, scale=scaling, softcap=softcap,
+                       sinks=s_aux, dropout_p=dropout, **rules)
     return out.transpose(1, 2), None
+
+
+def _rules_beside(mask, query, key):
+    """What is known of a mask, as attention has it, and the mask unless that is all."""
+    walk = getattr(mask, "_attnc_walk", None)
+    rules = walk and fields_of(walk, query.shape[2], key.shape[2], query.shape[0], query.device)
+    if not rules:
+        return {}, mask
+    return rules, None if walk.whole else mask
+
+
+def attention_mask(batch_size: int, q_length: int, kv_length: int, q_offset: Any = 0, kv_offset: Any = 0,
+                   mask_function: Any = None, attention_mask: Optional[torch.Tensor] = None,
+                   allow_is_causal_skip: bool = True, **others: Any) -> Optional[torch.Tensor]:
+    """transformers' sdpa_mask, and what its function says of tiles with it."""
+    from transformers.masking_utils import causal_mask_function, sdpa_mask
+    function = causal_mask_function if mask_function is None else mask_function
+    # One query sees all keys only where none lies behind it, as slots of a static cache do.
+    last = q_offset + q_length == kv_offset + kv_length
+    skip = allow_is_causal_skip and isinstance(last, bool) and (q_length > 1 or last)
+    mask = sdpa_mask(batch_size=batch_size, q_length=q_length, kv_length=kv_length, q_offset=q_offset,
+                     kv_offset=kv_offset, mask_function=function, attention_mask=attention_mask,
+                     allow_is_causal_skip=skip, **others)
+    if mask is not None and not torch.compiler.is_compiling():
+        mask._attnc_walk = walk_of(  # type: ignore[attr-defined]
+            function, attention_mask is not None, q_offset - kv_offset, q_length, kv_length)
+    return mask
 
 
 def register(name=NAME):
     """Makes attn_implementation=name known to transformers, of this process."""
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
     AttentionInterface.register(name, attention_forward)
-    AttentionMaskInterface.register(name, sdpa_mask)
+    AttentionMaskInterface.register(name, attention_mask)

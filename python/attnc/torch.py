@@ -70,14 +70,16 @@ def _take_bias(bias, wanted, fields, tensors, name):
 
 
 def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top_left=True, window=(-1, -1),
-              scale=None, softcap=None, sinks=None, dropout_p=0.0):
+              chunk=0, seqused_k=None, scale=None, softcap=None, sinks=None, dropout_p=0.0):
     """(out, lse) of [b, h, sq, d] tensors: what scaled_dot_product_attention, transformers' models and xFormers'
     function have.
 
     attn_mask: bool, where true is seen, or added to the scores; bias: added too; either broadcast to
-    (b, h, sq, sk).  window: (left, right), -1 is unbounded; top_left: where causal and window are aligned, else
-    at the last query and last key.  sinks: (h,), one more logit of each row.  out is a view of [b, sq, h, d] that
-    is contiguous; lse fp32 (b, h, sq), -inf for a row without keys.
+    (b, h, sq, sk).  window: (left, right), -1 is unbounded; chunk: queries and keys see one another within so many
+    positions, from the first key on; top_left: where causal, window and chunk are aligned, else at the last query
+    and last key.  seqused_k: int32 (b,), how many keys each sequence has; the last one is its last key then.
+    sinks: (h,), one more logit of each row.  out is a view of [b, sq, h, d] that is contiguous; lse fp32 (b, h,
+    sq), -inf for a row without keys.
     """
     if not query.dim() == key.dim() == value.dim() == 4:
         raise ValueError("query, key and value must have 4 axes: batch, heads, seqlen, head_dim")
@@ -88,8 +90,12 @@ def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top
         raise ValueError(f"heads of query, {h}, must be a multiple of those of key, {key.shape[1]}")
     if tuple(window) != (-1, -1):
         fields["window"] = list(window)
-    if top_left and (causal or "window" in fields):
+    if chunk:
+        fields["attention_chunk"] = chunk
+    if top_left and (causal or "window" in fields or chunk):
         fields["align"] = "top_left"
+    if seqused_k is not None:
+        fields["seqlens"], tensors["seqused_k"] = ["seqused_k"], seqused_k
     if attn_mask is not None:
         _take_mask(attn_mask, wanted, fields, tensors)
     if bias is not None:

@@ -1,9 +1,5 @@
-"""attnc.compat: FlashAttention's modules by name, and the call sites of programs that use them.
-
-The call sites are those of Megatron-LM (core/transformer/attention.py), DeepSpeed (sequence/fpdt_layer.py) and
-ring-flash-attention as of 2026: names, order and keywords."""
+"""attnc.compat: FlashAttention's modules by name.  test_call_sites.py has the programs that call them."""
 import importlib
-import inspect
 
 import common
 
@@ -51,37 +47,6 @@ class Compat(common.Case):
         self.addCleanup(sys.modules.pop, "flash_attn", None)
         self.raises(RuntimeError, "flash_attn is imported already", attnc.compat.install)
 
-    def test_megatron(self):
-        """Packed sequences in a layer, and a cache with new lengths, by keyword."""
-        from flash_attn import flash_attn_varlen_func, flash_attn_with_kvcache
-        q, k, v = (x.flatten(0, 1) for x in (self.q, self.k, self.v))
-        cu_q, cu_k = (torch.tensor(x, dtype=torch.int32) for x in ((0, 24, 48), (0, 40, 80)))
-        out = flash_attn_varlen_func(q, k, v, cu_q, cu_k, 24, 40, softmax_scale=None, causal=True)
-        wanted = attnc.flash_attn_func(self.q, self.k, self.v, causal=True)
-        self.assertTrue(torch.equal(out.view(wanted.shape), wanted))
-        arguments = dict(q=self.q[:, :1], k_cache=self.k, v_cache=self.v, causal=True, block_table=None,
-                         cache_seqlens=torch.tensor([40, 7], dtype=torch.int32))
-        inspect.signature(flash_attn_with_kvcache).bind(**arguments)
-        self.assertEqual(flash_attn_with_kvcache(**arguments).shape, (2, 1, 4, 32))
-
-    def test_deepspeed(self):
-        """Forward and backward of a chunk by the functions under autograd."""
-        from flash_attn.flash_attn_interface import _flash_attn_backward, _flash_attn_forward
-        q, k, v = (x.clone().requires_grad_() for x in (self.q, self.k, self.v))
-        wanted = attnc.flash_attn_func(q, k, v, causal=True)
-        dout = torch.randn(wanted.shape).half()
-        grads = torch.autograd.grad(wanted, (q, k, v), dout)
-        with torch.no_grad():
-            out, lse, _, state = _flash_attn_forward(q, k, v, 0.0, 32 ** -0.5, causal=True, window_size_left=-1,
-                                                     window_size_right=-1, softcap=0.0, alibi_slopes=None,
-                                                     return_softmax=False)
-            made = [torch.empty_like(x) for x in (q, k, v)]
-            _flash_attn_backward(dout, q, k, v, out, lse, *made, 0.0, 32 ** -0.5, True, -1, -1, 0.0, None, False,
-                                 rng_state=state)
-        self.assertTrue(torch.equal(out, wanted))
-        for a, b in zip(made, grads):
-            self.assertTrue(torch.equal(a, b))
-
     def test_dropout_by_state(self):
         from flash_attn.flash_attn_interface import _flash_attn_forward
         torch.manual_seed(3)
@@ -97,10 +62,11 @@ class Compat(common.Case):
         wanted, lse, _ = attnc.flash_attn_func(self.q, self.k, self.v, softmax_scale=0.2, causal=True,
                                                window_size=(9, 0), return_attn_probs=True)
         for found in (three(self.q, self.k, self.v, 0.2, True, window_size=(9, 0), return_attn_probs=True),
-                      four(self.q, self.k, self.v, 0.2, True, window_size=(9, None), return_lse=True)):
+                      four(self.q, self.k, self.v, None, None, 0.2, True, (9, None), return_lse=True)):
             self.assertTrue(torch.equal(found[0], wanted) and torch.equal(found[1], lse))
         self.assertIsNone(four(self.q, self.k, self.v)[1])
         self.raises(NotImplementedError, "qv", three, self.q, self.k, self.v, qv=self.q)
+        self.raises(NotImplementedError, "qv", four, self.q, self.k, self.v, self.q)
         self.raises(NotImplementedError, "mask_mod", four, self.q, self.k, self.v, mask_mod=print)
 
 

@@ -9,7 +9,7 @@ common.need("torch")
 common.need("transformers")
 
 FILES = ("test_torch", "test_torch_varlen", "test_torch_dropout", "test_torch_functions", "test_operators",
-         "test_huggingface", "test_gradients", "test_compat", "test_xformers")
+         "test_huggingface", "test_gradients", "test_compat", "test_call_sites", "test_xformers")
 # What they leave to the slow tests: (the beginning of) names.
 LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
         "test_operators.Operators.test_combine", "test_operators.Compiled.test_packed",
@@ -18,8 +18,10 @@ LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test
         "test_gradients.Gradients.test_flex", "test_gradients.Gradients.test_operators",
         "test_gradients.Gradients.test_packed_in", "test_gradients.Gradients.test_compiled",
         "test_xformers.XFormers.test_dense", "test_xformers.XFormers.test_gradients",
-        "test_gradients.Transformer.test_it_learns", "test_huggingface.Models.test_generate",
-        "test_huggingface.Models.test_gradients", "test_gradients.Gradients.test_bias_and_sinks",
+        "test_gradients.Transformer.test_it_learns", "test_huggingface.Walks.test_rules",
+        *(f"test_call_sites.Megatron.test_{site}" for site in ("decode", "flash", "audio", "version_4")),
+        "test_huggingface.Models.test_generate", "test_huggingface.Models.test_gradients",
+        "test_gradients.Gradients.test_bias_and_sinks",
         *(f"test_huggingface.Models.test_{model}" for model in (
             "bert", "gpt2", "llama", "mistral", "gemma3", "qwen3", "whisper", "vit", "gemma2_bf16", "t5_bf16",
             "gpt_oss")))
