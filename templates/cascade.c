@@ -201,7 +201,7 @@ make_regions(Build *b, const Call *host, Cascade *x)
 {
   Idx rows = cascade_row_count(host);
   for (int i = OF_PREFIX; i <= OF_OWN; i++) {
-    x->o[i] = b_region(b, .name = i ? "own_o" : "prefix_o", .ty = host->o->ty, .h = host->h,
+    x->o[i] = b_region(b, .name = i ? "own_o" : "prefix_o", .ty = DT_F32, .h = host->h,
                        .rows = rows, .cols = host->dv);
     x->lse[i] = b_region(b, .name = i ? "own_lse" : "prefix_lse", .ty = DT_F32,
                          .h = host->h, .rows = rows, .cols = 1);

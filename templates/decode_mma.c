@@ -139,9 +139,11 @@ write_out(Tb *t, Cta *c, Tile o)
 {
   Tile lse, inv = fwd_end(t, c->p, &c->sm, c->s->bm, place(c, i_int(0)), &lse);
   o = t_mul(t, o, inv);
-  o = t_cvt(t, o, c->p->dt);
-  t_put(t, c->qs, o);
-  t_copy_out(t, rows_of(c, c->p->o), c->qs);
+  if (!fwd_state_out(t, c->p, rows_of(c, c->p->o), o)) {
+    o = t_cvt(t, o, c->p->dt);
+    t_put(t, c->qs, o);
+    t_copy_out(t, rows_of(c, c->p->o), c->qs);
+  }
   if (c->p->lse)
     t_store_rows(t, rows_of(c, c->p->lse), lse);
 }

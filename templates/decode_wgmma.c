@@ -171,9 +171,11 @@ write_out(Tb *t, const Cta *c, const Block *b, Sums *my, Tile o)
   const Call *own = b->w.seq.call;
   Tile lse, inv = fwd_end(t, own, &my->sm, wgmma_rows(), place(c, b, i_int(0)), &lse);
   o = t_mul(t, o, inv);
-  o = t_cvt(t, o, c->p->dt);
-  t_put(t, c->qs, o);
-  t_copy_out(t, rows_of(c, b, c->p->o), c->qs);
+  if (!fwd_state_out(t, c->p, rows_of(c, b, c->p->o), o)) {
+    o = t_cvt(t, o, c->p->dt);
+    t_put(t, c->qs, o);
+    t_copy_out(t, rows_of(c, b, c->p->o), c->qs);
+  }
   if (c->p->lse)
     t_store_rows(t, rows_of(c, b, c->p->lse), lse);
 }

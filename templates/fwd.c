@@ -58,6 +58,15 @@ fwd_end(Tb *t, const Call *p, Softmax *s, int rows, At at, Tile *lse)
 }
 
 bool
+fwd_state_out(Tb *t, const Call *p, View rows, Tile o)
+{
+  bool state = p->o->workspace && p->o->ty == DT_F32;
+  if (state)
+    t_store_sums(t, rows, o);
+  return state;
+}
+
+bool
 fwd_may_hide(const Call *p, TileIter j)
 {
   return j.masked || !spec_score_is_plain(p->spec);

@@ -12,6 +12,9 @@
 Tile fwd_scores(Tb *, const Call *, Tile x, At, TileIter, const TableTile *);
 /* softmax_end with what the spec says of it; `at` is where the rows lie. */
 Tile fwd_end(Tb *, const Call *, Softmax *, int rows, At, Tile *lse);
+/* O of a block of rows: where it is a state of fp32 that another step reads (cascade.h)
+ * from registers to memory; else nothing is done, and false. */
+bool fwd_state_out(Tb *, const Call *, View rows, Tile o);
 /* With dropout: what tells which weights of a batch and query head are dropped; which of
  * those of a tile are; and weights as they are multiplied with V, 0 where they
  * are, behind the sums that the LSE is of.  Without it the first two are NULL. */

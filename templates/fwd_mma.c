@@ -548,9 +548,11 @@ finish(Tb *t, Cta *c)
   At at = {.q = w.q0, .b = w.b, .h = w.h, .hk = w.hk};
   Tile lse, inv = fwd_end(t, c->p, &c->sm, c->s->bm, at, &lse);
   Tile o = t_mul(t, *c->acc, inv);
-  o = t_cvt(t, o, c->p->dt);
-  t_put(t, c->qs, o); /* over its own rows of Q, which no other warp reads */
-  t_copy_out(t, queries(c, c->p->o), c->qs);
+  if (!fwd_state_out(t, c->p, queries(c, c->p->o), o)) {
+    o = t_cvt(t, o, c->p->dt);
+    t_put(t, c->qs, o); /* over its own rows of Q, which no other warp reads */
+    t_copy_out(t, queries(c, c->p->o), c->qs);
+  }
   if (c->p->lse)
     t_store_rows(t, queries(c, c->p->lse), lse);
 }

@@ -133,6 +133,7 @@ typedef void Lowering(Lo *, const Op *);
   X(KEEP, lower_keep)                                                                      \
   X(STORE_KEEP, lower_store_keep)                                                          \
   X(STORE_ROWS, lower_store_rows)                                                          \
+  X(STORE_SUMS, lower_store_sums)                                                          \
   X(LOAD_ROWS, lower_load_rows)                                                            \
   X(LOAD, lower_load)                                                                      \
   X(LOAD_ROPE, lower_load_rope)                                                            \

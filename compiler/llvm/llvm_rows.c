@@ -2,6 +2,8 @@
  * ref_fwd (a row a warp, eight columns of each 256 a lane). */
 #include "compiler/llvm/llvm_lower.h"
 
+#include <stdio.h>
+
 static void
 store_half(Lo *lo, Dtype ty, V address, V x, V want)
 {
@@ -66,6 +68,59 @@ lower_store_rows(Lo *lo, const Op *op)
     V want = bool_and(lo->b, writer, row_inside(lo, &op->view, row));
     store_one(lo, op->view.x->ty, row_address(lo, &op->view, row), lo->vals[x->id][i],
               want);
+  }
+}
+
+/* ---- accumulators ---- */
+
+/* Bytes from a row's first element to this lane's first pair of columns. */
+static V
+first_pair(Lo *lo, const Val *x)
+{
+  V own = first_column(lo, x), col = lane_value(lo, LANE_COL);
+  if (own)
+    col = LLVMBuildAdd(lo->b, col, own, "");
+  return LLVMBuildShl(lo->b, col, k32(lo, 2), "");
+}
+
+/* Four lanes store the eight columns of a block: a sector.  Of the last warp that has a
+ * part of the columns some may be behind the tensor's. */
+static void
+store_row_sums(Lo *lo, const Op *op, V row, V address, V column, int r)
+{
+  const Val *x = op->in[0];
+  V inside = row_inside(lo, &op->view, row);
+  int cols = op->view.x->cols;
+  for (int c = 0; c < place_columns(x); c += 2) {
+    int at = place_column(c) * REG_BYTES;
+    V want = inside;
+    if (x->warps_n > 1 || place_column(c) + 8 > cols) {
+      V left = k32(lo, cols * REG_BYTES - at);
+      want = bool_and(lo->b, want, LLVMBuildICmp(lo->b, LLVMIntSLT, column, left, ""));
+    }
+    V *pair = lo->vals[x->id] + place_register(x, r, c);
+    V in[4] = {address, pair[0], pair[1],
+               as_i32(lo, lo->b, want ? want : LLVMConstInt(lo->i1, 1, 0))};
+    char text[120];
+    snprintf(
+        text, sizeof text,
+        "{ .reg .pred p; setp.ne.s32 p, $3, 0; @p st.global.v2.f32 [$0+%d], {$1,$2}; }",
+        at);
+    asm_call(lo, ASM_EFFECT, text, "l,f,f,r", in, 4, lo->none, NULL, 0);
+  }
+}
+
+void
+lower_store_sums(Lo *lo, const Op *op)
+{
+  const Val *x = op->in[0];
+  V mine = first_row(lo, x), column = first_pair(lo, x);
+  V column64 = LLVMBuildZExt(lo->b, column, lo->i64, "");
+  for (int r = 0; r < val_row_values(x); r++) {
+    V row = LLVMBuildAdd(lo->b, mine, k32(lo, 8 * r), "");
+    V address = row_address(lo, &op->view, row);
+    address = LLVMBuildAdd(lo->b, address, column64, "");
+    store_row_sums(lo, op, row, address, column, r);
   }
 }
 

@@ -375,6 +375,7 @@ Idx t_any_not1(Tb *, Tile); /* does a lane of the warp hold a value that is not 
 Idx t_any_abs_gt(Tb *, Tile, Tile k); /* … one beyond k (one value) on either side of 0 */
 
 void t_store_rows(Tb *, View, Tile); /* one number a row, out, rounded to the tensor's */
+void t_store_sums(Tb *, View, Tile); /* accumulators into a tensor of fp32, as they are */
 Tile t_load_rows(Tb *, View);        /* … and in; 0 past the end */
 /* The slow road of ref_fwd: a row a warp, eight columns of each 256 a lane, fp32 in
  * registers. */

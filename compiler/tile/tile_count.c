@@ -337,6 +337,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(KEEP, one_each)                                                                        \
   X(STORE_KEEP, nothing)                                                                   \
   X(STORE_ROWS, nothing)                                                                   \
+  X(STORE_SUMS, nothing)                                                                   \
   X(LOAD_ROWS, one_each)                                                                   \
   X(LOAD, one_each)                                                                        \
   X(LOAD_ROPE, rotate)                                                                     \

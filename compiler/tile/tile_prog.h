@@ -205,6 +205,7 @@ typedef struct Val {
   X(KEEP, "keep")                                                                          \
   X(STORE_KEEP, "store_keep")                                                              \
   X(STORE_ROWS, "store_rows")                                                              \
+  X(STORE_SUMS, "store_sums")                                                              \
   X(LOAD_ROWS, "load_rows")                                                                \
   X(LOAD, "load")                                                                          \
   X(LOAD_ROPE, "load_rope")                                                                \

@@ -632,6 +632,17 @@ t_store_rows(Tb *t, View v, Tile x)
   op->view = v;
 }
 
+void
+t_store_sums(Tb *t, View v, Tile x)
+{
+  need_fp32(t, x, "store_sums");
+  if (x->lay != LAY_FRAG || v.n != x->rows || v.x->cols > x->cols || v.x->ty != DT_F32 ||
+      v.pages)
+    t_fail(t, "store_sums: %%%d to %s", x->id, v.x->name);
+  Op *op = emit1(t, OP_STORE_SUMS, x);
+  op->view = v;
+}
+
 /* In the layout of accumulators' rows, or a row a warp. */
 Tile
 t_load_rows(Tb *t, View v)
