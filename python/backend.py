@@ -69,6 +69,14 @@ def metadata(p):
     return "\n".join(lines).encode() + b"\n\n" + read(HERE, p["readme"])
 
 
+def entry_points(p):
+    """What other packages find by name."""
+    lines = []
+    for group, names in p.get("entry-points", {}).items():
+        lines += [f"[{group}]", *(f"{name} = {where}" for name, where in names.items()), ""]
+    return "\n".join(lines).encode()
+
+
 def licences(folder):
     """Ours, and those of what is inside the libraries of a portable folder."""
     found = {"LICENSE": read(TREE, "LICENSE")}
@@ -96,6 +104,7 @@ def write_wheel(directory, files, tag):
     files = {n: d for n, d in files.items() if "/" in n} | {
         f"{info}/licenses/{n}": d for n, d in files.items() if "/" not in n} | {
         f"{info}/METADATA": metadata(p),
+        f"{info}/entry_points.txt": entry_points(p),
         f"{info}/WHEEL": (f"Wheel-Version: 1.0\nGenerator: attnc backend\n"
                           f"Root-Is-Purelib: false\nTag: {tag}\n").encode()}
     record = [f"{name},{digest(data)},{len(data)}" for name, data in files.items()]

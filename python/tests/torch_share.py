@@ -9,7 +9,8 @@ common.need("torch")
 common.need("transformers")
 
 FILES = ("test_torch", "test_torch_varlen", "test_torch_dropout", "test_torch_functions", "test_operators",
-         "test_huggingface", "test_gradients", "test_compat", "test_call_sites", "test_xformers")
+         "test_huggingface", "test_gradients", "test_compat", "test_call_sites", "test_xformers",
+         "test_vllm")
 # What they leave to the slow tests: (the beginning of) names.
 LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
         "test_operators.Operators.test_combine", "test_operators.Compiled.test_packed",
@@ -20,6 +21,7 @@ LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test
         "test_xformers.XFormers.test_dense", "test_xformers.XFormers.test_gradients",
         "test_gradients.Transformer.test_it_learns", "test_huggingface.Walks.test_rules",
         *(f"test_call_sites.Megatron.test_{site}" for site in ("decode", "flash", "audio", "version_4")),
+        *(f"test_vllm.Plugin.test_{what}" for what in ("steps", "options", "heads_first", "encoder", "reasons")),
         "test_huggingface.Models.test_generate", "test_huggingface.Models.test_gradients",
         "test_gradients.Gradients.test_bias_and_sinks",
         *(f"test_huggingface.Models.test_{model}" for model in (
