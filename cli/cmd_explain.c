@@ -262,10 +262,38 @@ in_flight(const Explain *x, const json_t *row)
 
 /* What the code of the main loop takes of a multiprocessor, and memory, in clocks a key, of
  * such templates: an instruction a clock for each quarter; all of it, but what a vote of
- * the warp leads around. */
+ * the warp leads around.  Where a warp of its own loads, its loop besides. */
 typedef struct KeyClocks {
   double issue, products, memory;
 } KeyClocks;
+
+static const SassLoop *
+main_loop(const Sass *s)
+{
+  for (int i = 0; i < s->n_loops; i++)
+    if (s->loops[i].main)
+      return &s->loops[i];
+  return NULL;
+}
+
+/* The loop over tiles of a warp that loads by TMA: of those that have all its copies and
+ * multiply nothing the inmost. */
+static const SassLoop *
+copy_loop(const Sass *s)
+{
+  const SassLoop *best = NULL;
+  int most = 1;
+  for (int i = 0; i < s->n_loops; i++) {
+    const SassLoop *l = &s->loops[i];
+    int n = sass_total(&l->counts, "UTMALDG");
+    if (sass_class_total(&l->counts, SASS_TENSOR) || n < most)
+      continue;
+    if (!best || n > most || l->depth > best->depth)
+      best = l;
+    most = n;
+  }
+  return best;
+}
 
 static bool
 key_clocks(const Explain *x, const json_t *row, KeyClocks *k)
@@ -274,17 +302,18 @@ key_clocks(const Explain *x, const json_t *row, KeyClocks *k)
   double memory = json_number_value(json_object_get(row, "key_clocks"));
   double product = json_number_value(json_object_get(row, "product_clocks"));
   double warps = json_number_value(json_object_get(x->chosen, "num_warps"));
-  for (int i = 0; i < x->n_kernels && memory > 0; i++)
-    for (int l = 0; l < x->kernels[i].n_loops; l++) {
-      const SassLoop *loop = &x->kernels[i].loops[l];
-      if (!loop->main)
-        continue;
-      double a_key = warps / x->block_n;
-      k->issue = loop->counts.total * a_key / QUARTERS;
-      k->products = sass_class_total(&loop->counts, SASS_TENSOR) * a_key * product;
-      k->memory = memory;
-      return true;
-    }
+  for (int i = 0; i < x->n_kernels && memory > 0; i++) {
+    const SassLoop *loop = main_loop(&x->kernels[i]);
+    if (!loop)
+      continue;
+    const SassLoop *copies = copy_loop(&x->kernels[i]);
+    double a_key = (copies ? warps - 1 : warps) / x->block_n;
+    k->issue = loop->counts.total * a_key / QUARTERS;
+    k->issue += copies ? (double)copies->counts.total / x->block_n / QUARTERS : 0;
+    k->products = sass_class_total(&loop->counts, SASS_TENSOR) * a_key * product;
+    k->memory = memory;
+    return true;
+  }
   return false;
 }
 

@@ -62,6 +62,11 @@ static const SpaceAxis key_tiles = {
     {"block_n", "num_stages"},
     7,
     {{64, 3}, {64, 2}, {128, 2}, {128, 3}, {32, 4}, {32, 3}, {64, 4}}};
+/* Of few columns a tile of 32 keys takes more than 0.6 of the time to issue in which the
+ * memory brings it: 0.64 of head_dim 64 in pages, by its code. */
+enum { NARROW = 160 };
+static const SpaceAxis narrow_tiles = {
+    {"block_n", "num_stages"}, 5, {{64, 3}, {64, 2}, {128, 2}, {128, 3}, {64, 4}}};
 /* Of two that cost the same the one that reads a group's keys once. */
 static const SpaceAxis packed = {{"pack_gqa"}, 2, {{true}, {false}}};
 static const SpaceAxis split = {{"split_keys"}, 3, {{0}, {512}, {1024}}};
@@ -69,9 +74,9 @@ static const SpaceAxis split = {{"split_keys"}, 3, {{0}, {512}, {1024}}};
 const SpaceAxis *const *
 decode_wgmma_axes(const Case *c)
 {
-  static const SpaceAxis *const all[] = {&key_tiles, &packed, &split, NULL};
-  (void)c; /* the same in each */
-  return all;
+  static const SpaceAxis *const all[2][4] = {{&key_tiles, &packed, &split},
+                                             {&narrow_tiles, &packed, &split}};
+  return all[c->spec->head_dim + c->spec->head_dim_v < NARROW];
 }
 
 static Sched
@@ -251,6 +256,18 @@ tile_clocks(const Case *c, const Sched *s, bool masked, int ctas)
   return fmax(busy, way) + LESS_COUNTS * fmin(busy, way);
 }
 
+/* Of a multiprocessor for each warp's part of an instruction of wgmma: of those of S and of
+ * PV, which have other shapes, the mean of a tile. */
+static double
+product_clocks(const Case *c, const Sched *s)
+{
+  const Spec *p = c->spec;
+  int depth = product_depth(&product_info[WGMMA], p->dtype[ATTNC_Q]);
+  double of_s = ceil(p->head_dim / (double)depth), of_pv = s->bn / (double)depth;
+  double macs = (double)s->bm * depth * (of_s * s->bn + of_pv * p->head_dim_v);
+  return macs / c->target->wgmma_macs_clk / (of_s + of_pv) / wgmma_warps();
+}
+
 SchedCost
 decode_wgmma_cost(const Case *c, const Sched *s)
 {
@@ -263,6 +280,8 @@ decode_wgmma_cost(const Case *c, const Sched *s)
   int ctas = cost_resident(&k, &p, r.ctas_sm);
   r.flight = in_flight(s, tile_bytes(c->spec, s), r.ctas_sm) / 1024;
   r.flight_wanted = c->target->mem_flight;
+  r.key_clocks = tile_bytes(c->spec, s) / s->bn / c->target->mem_clk;
+  r.product_clocks = product_clocks(c, s);
   BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),
                         .partial = tile_clocks(&k, s, true, ctas),
                         .block = decode_block_waits(keys) / (double)ctas,

@@ -172,8 +172,8 @@ ATTNC_API attnc_status attnc_compile_with(const attnc_spec *, const attnc_proble
 /* The legal schedules for this problem and target, best first by the cost model, as a JSON
  * array of {template, the fields of that template, shared (bytes), regs (a thread's),
  * blocks_per_sm, cost}, and of decode_mma, decode_wgmma in_flight_kb, in_flight_wanted_kb,
- * of decode_mma key_clocks, product_clocks; all != 0 adds the illegal ones with their
- * "reason".  The caller frees *json with attnc_text_free. */
+ * key_clocks, product_clocks; all != 0 adds the illegal ones with their "reason".  The
+ * caller frees *json with attnc_text_free. */
 ATTNC_API attnc_status attnc_schedules(const attnc_spec *, const attnc_problem *,
                                        const char *target, int all, char **json,
                                        attnc_error *);

@@ -130,7 +130,7 @@ def check_cache(ops, q, k, v):
 
 # ---- what else callers of caches say ----
 
-FEW_ROWS = 32  # of a key head: what decode_mma has in a block
+FEW_ROWS = 64  # of a key head: what decode_wgmma has in a block; of decode_mma a block has 32
 
 
 def group_of(q, k, sq, pack_gqa=None):

@@ -485,6 +485,23 @@ except attnc.NoDeviceError as e:
     assert "no device 2" in str(e), e
 """)
 
+    def test_few_rows_on_hopper(self):
+        """Of 17 to 64 rows of a key head decode_wgmma."""
+        self.run_python("""
+import attnc, numpy as np
+attnc.set_context("cpu", attnc.Context("emu", emulator="arch=sm_90a", target="sm_90a"))
+made, run = [], attnc.Plan.__call__
+def seen(plan, *args, **more):
+    made.append(plan.info.get("recipe", plan.info)["template"])
+    return run(plan, *args, **more)
+attnc.Plan.__call__ = seen
+k = np.ones((2, 70, 1, 64), np.float16)
+for group, sq in ((8, 1), (8, 3), (20, 3), (1, 40)):
+    out = attnc.flash_attn_with_kvcache(np.ones((2, sq, group, 64), np.float16), k, k)
+    assert (out == 1).all()
+assert made == ["decode_mma"] + ["decode_wgmma"] * 3, made
+""")
+
     def test_auto_and_cache(self):
         out = self.run_python("""
 import attnc, os

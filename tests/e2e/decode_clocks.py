@@ -1,10 +1,10 @@
-"""decode_clocks: of decode_mma's default schedules, what the machine instructions of the main loop
-take of a multiprocessor against what the memory takes, and bytes on their way to it.
+"""decode_clocks: of the default schedules of decode_mma and decode_wgmma, what the machine instructions
+of the main loop take of a multiprocessor against what the memory takes, and bytes on their way to it.
 
     decode_clocks.py ATTNC [--shard I/N]
 
 Eight sequences of up to 8192 keys, eight key heads, a query each; every target, head_dim, number of rows, in pages
-or not. Passed: exit 0 of every `attnc explain --sass-stats`; issuing and multiplying take at most 0.6 of the time
+or not; of decode_wgmma with the loop of the warp that loads. Passed: exit 0 of every `attnc explain --sass-stats`; issuing and multiplying take at most 0.6 of the time
 in which the memory brings the keys, on the target's own part and on others of it; as many bytes are
 on their way as the target table asks for; nothing is spilled. 77: there is no ptxas."""
 import argparse
@@ -22,7 +22,7 @@ MOST = 0.6
 PARTS = {"sm_90": {"H100": 14.5}, "sm_90a": {"H100": 14.5}, "sm_89": {"RTX 4090": 3.1}}
 TARGETS = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120")
 DIMS = (64, 96, 128, 192, 256, 512)
-GROUPS = (1, 8, 32)
+GROUPS = {"decode_mma": (1, 8, 32), "decode_wgmma": (20, 32, 64)}
 NO_PTXAS = 4
 
 
@@ -32,10 +32,19 @@ def spec(target, dim, group, pages):
             f"page_table: {'true' if pages else 'false'}\n")
 
 
-def faults(j, target, dim):
+def cases():
+    """(template, target, head_dim, group_size, pages)"""
+    mma = [("decode_mma", target, dim, group, pages) for dim, group, pages, target in
+           itertools.product(DIMS, GROUPS["decode_mma"], (False, True), TARGETS)
+           if not (target == "sm_75" and dim > 256)]
+    return mma + [("decode_wgmma", "sm_90a", dim, group, pages) for dim, group, pages in
+                  itertools.product(DIMS, GROUPS["decode_wgmma"], (False, True)) if dim <= 256]
+
+
+def faults(j, template, target, dim):
     """Sentences; all that is asked of one answer."""
     loop, model, ptxas = j.get("main_loop"), j.get("model", {}), j["ptxas"]
-    if model.get("template") != "decode_mma" or not loop:
+    if model.get("template") != template or not loop:
         return [f"is {model.get('template')}'s, without a main loop"]
     found = []
     busy = max(loop["issue_clocks_key"], loop["product_clocks_key"])
@@ -52,16 +61,16 @@ def faults(j, target, dim):
 
 
 def ask(attnc, folder, case):
-    target, dim, group, pages = case
+    template, target, dim, group, pages = case
     path = os.path.join(folder, "decode.attn.yaml")
     with open(path, "w", encoding="utf-8") as f:
-        f.write(spec(*case))
+        f.write(spec(*case[1:]))
     shape = f"b8 h{8 * group}/8 sq1 sk8192" + (" page_size16" if pages else "")
     r = subprocess.run([attnc, "explain", path, "--arch", target, "--shape", shape, "--sass-stats",
-                        "--schedule", "template=decode_mma", "--json"], capture_output=True, text=True)
+                        "--schedule", f"template={template}", "--json"], capture_output=True, text=True)
     if r.returncode:
         return r.returncode, [r.stderr.strip()]
-    return 0, faults(json.loads(r.stdout), target, dim)
+    return 0, faults(json.loads(r.stdout), template, target, dim)
 
 
 def main():
@@ -70,20 +79,19 @@ def main():
     p.add_argument("--shard", default="0/1", help="case i where i %% N is I")
     a = p.parse_args()
     first, step = map(int, a.shard.split("/"))
-    cases = [c for c in itertools.product(DIMS, GROUPS, (False, True), TARGETS)
-             if not (c[3] == "sm_75" and c[0] > 256)]
+    mine = cases()[first::step]
     bad = 0
     folder = tempfile.mkdtemp()
-    for dim, group, pages, target in cases[first::step]:
-        code, found = ask(a.attnc, folder, (target, dim, group, pages))
+    for case in mine:
+        code, found = ask(a.attnc, folder, case)
         if code == NO_PTXAS:
             print("SKIPPED: ptxas is not found")
             return 77
         for what in found:
-            print(f"FAIL  {target} head_dim {dim} group_size {group} pages {pages}: {what}")
+            print("FAIL  {} {} head_dim {} group_size {} pages {}: ".format(*case) + what)
         bad += bool(found)
     shutil.rmtree(folder)
-    print(f"{len(cases[first::step])} schedules, {bad} at fault")
+    print(f"{len(mine)} schedules, {bad} at fault")
     return int(bad > 0)
 
 

@@ -17,8 +17,12 @@ LENGTHS = (4096, 5003)  # of two sequences, which share nothing
 # template, target, head_dim, rows of queries that one tile has: heads of a group (decode_mma packs
 # them) or queries of a head.
 KERNELS = (("decode_mma", "sm_80", 128, "h4/1", 1), ("decode_mma", "sm_75", 64, "h4/1", 1),
+           ("decode_wgmma", "sm_90a", 128, "h32/1", 1), ("mixed", "sm_80", 64, "h4/1", 1),
            ("fwd_mma", "sm_80", 128, "h1/1", 16), ("fwd_mma", "sm_75", 64, "h1/1", 16))
-CASES = list(itertools.product(KERNELS, sorted(LIMITS)))
+PACKED = ("mixed",)  # templates of packed queries
+WHOLE_BOXES = ("decode_wgmma",)  # whose pages have 8 rows at least
+CASES = [(k, page) for k, page in itertools.product(KERNELS, sorted(LIMITS))
+         if not (k[0] in WHOLE_BOXES and 0 < page < 8)]
 
 
 def wanted(dim, hk):
@@ -30,7 +34,8 @@ def run(attnc, kernel, page):
     template, target, dim, heads, sq = kernel
     group = int(heads[1:].split("/")[0])
     text = (f"attnc: 1\nname: sectors\ndtype: fp16\nhead_dim: {dim}\ngroup_size: {group}\n"
-            "causal: true\nseqlens: [seqused_k]\n" + ("page_table: true\n" if page else ""))
+            "causal: true\nseqlens: [" + ("cu_seqlens_q, " if template in PACKED else "") +
+            "seqused_k]\n" + ("page_table: true\n" if page else ""))
     shape = f"b{len(LENGTHS)} {heads} sq{sq} sk{max(LENGTHS)}"
     shape += f" page_size{page}" if page else ""
     with tempfile.TemporaryDirectory() as folder:
