@@ -1,6 +1,8 @@
 /* engine.c: a decode loop as an engine has one.  Sequences come with prompts of any
- * lengths, live in pages of one cache, get a token a step, and go; a step is one graph,
- * captured once and replayed whatever the lengths have become.
+ * lengths, live in pages of one cache, get a token a step, and go.  A step has tokens of
+ * all of them in one batch, parts of prompts beside single tokens: it is one plan, which
+ * appends their keys, turns keys and queries by their positions, and attends; and one
+ * graph, captured once and replayed whatever the lengths have become.
  *
  *   cc engine.c $(pkg-config --cflags --libs attnc) -lm && ./a.out
  *   ATTNC_LIBCUDA=libattnc-emu.so ./a.out       without a GPU
@@ -13,6 +15,7 @@
 #include <attnc/attnc.h>
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -21,31 +24,27 @@ enum {
   H = 4,
   HK = 2,
   D = 64,
-  ROWS = 16,      /* of a page */
-  MOST = 1200,    /* tokens of a sequence */
-  LONGEST = 1030, /* a prompt */
+  ROWS = 16,    /* of a page */
+  MOST = 1200,  /* tokens of a sequence */
+  TOKENS = 200, /* of a step: longer prompts take several */
   MAX_PAGES = (MOST + ROWS - 1) / ROWS,
   PAGES = 160, /* of the cache: less than all slots could fill */
-  STEPS = 24,
+  STEPS = 30,
   TENSORS = ATTNC_SLOT_COUNT
 };
 
-/* [specs] */
-static const char cache_text[] = "attnc: 1\n"
-                                 "name: engine_cache\n"
-                                 "dtype: bf16\n"
-                                 "head_dim: 64\n"
-                                 "page_table: true\n"
-                                 "rope: {dim: 64, dtype: fp32}\n";
-static const char attention_text[] = "attnc: 1\n"
-                                     "name: engine\n"
-                                     "dtype: bf16\n"
-                                     "head_dim: 64\n"
-                                     "group_size: 2\n"
-                                     "causal: true\n"
-                                     "page_table: true\n"
-                                     "seqlens: [seqused_k]\n";
-/* [/specs] */
+/* [spec] */
+static const char text[] = "attnc: 1\n"
+                           "name: engine\n"
+                           "dtype: bf16\n"
+                           "head_dim: 64\n"
+                           "group_size: 2\n"
+                           "causal: true\n"
+                           "append: true\n"
+                           "page_table: true\n"
+                           "rope: {dim: 64, dtype: fp32}\n"
+                           "seqlens: [cu_seqlens_q, cu_seqlens_k_new]\n";
+/* [/spec] */
 
 /* ---- the driver: streams and graphs ---- */
 
@@ -111,8 +110,8 @@ both_new(size_t bytes)
 }
 
 typedef struct Sequence {
-  int n;            /* tokens in the cache; 0: the slot is free */
-  int token;        /* the next one, whose key is not there yet */
+  int n;     /* tokens in the cache */
+  int known; /* those that there are: of a prompt, or one more; 0: the slot is free */
   int tokens[MOST]; /* for the check, as key is: an engine needs neither */
   uint16_t key[MOST][HK][D];
   int page[MAX_PAGES];
@@ -121,13 +120,12 @@ typedef struct Sequence {
 typedef struct Engine {
   void *stream, *graph;
   attnc_context *context;
-  attnc_spec *cache, *attention;
-  attnc_plan *append, *prefill, *decode;
+  attnc_spec *spec;
+  attnc_plan *plan;
   DevicePtr k, v, cos, sin, workspace;
   size_t workspace_bytes;
-  Both table, used, at;        /* page_table, seqused_k, append_at */
-  Both q, k_new, v_new, o;     /* of a step: a token of each slot */
-  Both pq, pk_new, pv_new, po; /* of a prompt */
+  Both table, first, at;   /* page_table, cu_seqlens_q, append_at */
+  Both q, k_new, v_new, o; /* tokens of all slots, one behind the other */
   Sequence slot[SLOTS];
   int free_page[PAGES], n_free;
 } Engine;
@@ -138,84 +136,63 @@ at(DevicePtr p, int64_t s0, int64_t s1, int64_t s2, int64_t s3)
   return (attnc_tensor){(void *)(uintptr_t)p, {s0, s1, s2, s3}};
 }
 
-/* Rows of heads of D, [b, s, heads, D], whose axes the call has as b, heads, s, D. */
+/* Tokens of heads of D, [tokens, heads, D], whose axes the call has as heads, tokens, D. */
 static attnc_tensor
-rows(DevicePtr p, int s, int heads)
+tokens(const Both *x, int heads)
 {
-  return at(p, (int64_t)s * heads * D, D, (int64_t)heads * D, 1);
+  return at(x->device, D, (int64_t)heads * D, 1, 0);
 }
 
-/* What of a call is the same for prompts and steps: the cache, the tables of n slots from
- * `first` on. */
+/* Pages, [pages, ROWS, HK, D], whose axes the call has as pages, heads, rows, D. */
+static attnc_tensor
+pages(DevicePtr p)
+{
+  return at(p, (int64_t)ROWS * HK * D, D, (int64_t)HK * D, 1);
+}
+
+/* [step] */
+/* The most that there can be: what a step has is in memory of the device. */
+static const attnc_sizes most = {.size = sizeof(attnc_sizes),
+                                 .b = SLOTS,
+                                 .h = H,
+                                 .hk = HK,
+                                 .sq = TOKENS,
+                                 .sk = MAX_PAGES * ROWS,
+                                 .total_q = TOKENS,
+                                 .total_new = TOKENS,
+                                 .pages = PAGES,
+                                 .page_size = ROWS,
+                                 .max_pages = MAX_PAGES,
+                                 .rotary_len = MOST};
+
+/* A step of all slots: keys and values of their tokens into the cache, then attention. */
 static void
-put_cache(const Engine *g, attnc_tensor t[TENSORS], int first)
-{
-  t[ATTNC_K] = rows(g->k, ROWS, HK);
-  t[ATTNC_V] = rows(g->v, ROWS, HK);
-  t[ATTNC_PAGE_TABLE] =
-      at(g->table.device + (size_t)first * MAX_PAGES * sizeof(int32_t), MAX_PAGES, 1, 0, 0);
-  t[ATTNC_SEQUSED_K] = at(g->used.device + (size_t)first * sizeof(int32_t), 1, 0, 0, 0);
-  t[ATTNC_APPEND_AT] = at(g->at.device + (size_t)first * sizeof(int32_t), 1, 0, 0, 0);
-  t[ATTNC_ROTARY_COS] = at(g->cos, D / 2, 1, 0, 0);
-  t[ATTNC_ROTARY_SIN] = at(g->sin, D / 2, 1, 0, 0);
-}
-
-static attnc_sizes
-sizes_of(int b, int sq)
-{
-  return (attnc_sizes){.size = sizeof(attnc_sizes),
-                       .b = b,
-                       .h = H,
-                       .hk = HK,
-                       .sq = sq,
-                       .sk = MAX_PAGES * ROWS,
-                       .pages = PAGES,
-                       .page_size = ROWS,
-                       .max_pages = MAX_PAGES};
-}
-
-static attnc_sizes
-append_sizes(int b, int n)
-{
-  attnc_sizes s = sizes_of(b, 0);
-  s.s_new = n;
-  s.rotary_len = MOST;
-  return s;
-}
-
-static void
-launch(const Engine *g, const attnc_plan *plan, const attnc_sizes *sizes,
-       const attnc_tensor *t, const char *what)
+launch_step(const Engine *g)
 {
   attnc_error e = {0};
+  const attnc_tensor t[TENSORS] = {
+      [ATTNC_Q] = tokens(&g->q, H),
+      [ATTNC_O] = tokens(&g->o, H),
+      [ATTNC_K_NEW] = tokens(&g->k_new, HK),
+      [ATTNC_V_NEW] = tokens(&g->v_new, HK),
+      [ATTNC_K] = pages(g->k),
+      [ATTNC_V] = pages(g->v),
+      [ATTNC_PAGE_TABLE] = at(g->table.device, MAX_PAGES, 1, 0, 0),
+      [ATTNC_CU_SEQLENS_Q] = at(g->first.device, 1, 0, 0, 0),
+      [ATTNC_CU_SEQLENS_K_NEW] = at(g->first.device, 1, 0, 0, 0),
+      [ATTNC_APPEND_AT] = at(g->at.device, 1, 0, 0, 0),
+      [ATTNC_ROTARY_COS] = at(g->cos, D / 2, 1, 0, 0),
+      [ATTNC_ROTARY_SIN] = at(g->sin, D / 2, 1, 0, 0)};
   const attnc_args args = {.size = sizeof args,
-                           .sizes = sizes,
+                           .sizes = &most,
                            .tensors = t,
                            .tensor_size = sizeof *t,
                            .n_tensors = TENSORS,
                            .workspace = (void *)(uintptr_t)g->workspace,
                            .workspace_bytes = g->workspace_bytes};
-  must(attnc_launch(plan, &args, g->stream, NULL, &e), &e, what);
+  must(attnc_launch(g->plan, &args, g->stream, NULL, &e), &e, "launch");
 }
 
-/* [step] */
-/* A step of all slots: keys and values of the tokens into the cache, then attention.  All
- * that changes from one step to the next is in memory of the device. */
-static void
-launch_step(const Engine *g)
-{
-  attnc_tensor t[TENSORS] = {{0}};
-  const attnc_sizes appends = append_sizes(SLOTS, 1), attends = sizes_of(SLOTS, 1);
-  put_cache(g, t, 0);
-  t[ATTNC_K_NEW] = rows(g->k_new.device, 1, HK);
-  t[ATTNC_V_NEW] = rows(g->v_new.device, 1, HK);
-  t[ATTNC_Q] = rows(g->q.device, 1, H);
-  t[ATTNC_O] = rows(g->o.device, 1, H);
-  launch(g, g->append, &appends, t, "append");
-  launch(g, g->decode, &attends, t, "decode");
-}
-
-/* Once: the sizes are the most that there can be. */
 static void
 capture_step(Engine *g)
 {
@@ -226,21 +203,6 @@ capture_step(Engine *g)
   driver(cg.instantiate(&g->graph, graph, 0), "graph");
 }
 /* [/step] */
-
-/* A prompt of one slot, which is a call of its own sizes. */
-static void
-launch_prompt(const Engine *g, int slot, int n)
-{
-  attnc_tensor t[TENSORS] = {{0}};
-  const attnc_sizes appends = append_sizes(1, n), attends = sizes_of(1, n);
-  put_cache(g, t, slot);
-  t[ATTNC_K_NEW] = rows(g->pk_new.device, n, HK);
-  t[ATTNC_V_NEW] = rows(g->pv_new.device, n, HK);
-  t[ATTNC_Q] = rows(g->pq.device, n, H);
-  t[ATTNC_O] = rows(g->po.device, n, H);
-  launch(g, g->append, &appends, t, "append of a prompt");
-  launch(g, g->prefill, &attends, t, "prefill");
-}
 
 /* ---- the model that there is not ---- */
 
@@ -278,33 +240,50 @@ angle(int position, int pair)
   return position * pow(10000, -2.0 * pair / D);
 }
 
-/* Element i of the key of a token at a position: the halves of a pair are D/2 apart. */
-/* A sequence has one token more: its key as the cache must have it, the halves of a pair
- * D/2 apart. */
+/* A pair (x, y), whose halves are D/2 apart, turned by a position. */
 static void
-remember(Sequence *s, int position, int token)
+put_pair(uint16_t *row, int pair, double x, double y, int position)
 {
+  const double a = angle(position, pair);
+  row[pair] = to_bf16((float)(x * cos(a) - y * sin(a)));
+  row[pair + D / 2] = to_bf16((float)(y * cos(a) + x * sin(a)));
+}
+
+/* A sequence has one token more: its key as the cache will have it. */
+static void
+remember(Sequence *s, int token)
+{
+  const int position = s->known++;
   s->tokens[position] = token;
-  for (int pair = 0; pair < D / 2; pair++) {
-    const double a = angle(position, pair), cosine = cos(a), sine = sin(a);
-    for (int head = 0; head < HK; head++) {
-      const double x = from_bf16(noise(token, 0, head, pair)),
-                   y = from_bf16(noise(token, 0, head, pair + D / 2));
-      s->key[position][head][pair] = to_bf16((float)(x * cosine - y * sine));
-      s->key[position][head][pair + D / 2] = to_bf16((float)(y * cosine + x * sine));
-    }
+  for (int head = 0; head < HK; head++)
+    for (int i = 0; i < D / 2; i++)
+      put_pair(s->key[position][head], i, from_bf16(noise(token, 0, head, i)),
+               from_bf16(noise(token, 0, head, i + D / 2)), position);
+}
+
+/* The query that asks from one position for another one of the sequence: its key, long
+ * enough to outweigh all others, which the plan will turn by the first. */
+static void
+ask(const Sequence *s, int from, int to, uint16_t *q)
+{
+  enum { LOUD = 12 };
+  for (int h = 0; h < H; h++) {
+    const uint16_t *key = s->key[to][h / (H / HK)];
+    for (int i = 0; i < D / 2; i++)
+      put_pair(q + h * D, i, LOUD * from_bf16(key[i]), LOUD * from_bf16(key[i + D / 2]),
+               -from);
   }
 }
 
-/* The query that asks for a position of the sequence: its key, long enough to outweigh all
- * others. */
-static void
-ask(const Sequence *s, int position, uint16_t *q)
+/* Element i of a query as the plan turns it. */
+static double
+asked(const uint16_t *q, int position, int i)
 {
-  enum { LOUD = 12 };
-  for (int h = 0; h < H; h++)
-    for (int i = 0; i < D; i++)
-      q[h * D + i] = to_bf16(LOUD * from_bf16(s->key[position][h / (H / HK)][i]));
+  const int pair = i % (D / 2);
+  const double a = angle(position, pair), x = from_bf16(q[pair]),
+               y = from_bf16(q[pair + D / 2]);
+  return from_bf16(
+      to_bf16((float)(i == pair ? x * cos(a) - y * sin(a) : y * cos(a) + x * sin(a))));
 }
 
 static void
@@ -328,26 +307,36 @@ next_token(const uint16_t *o, int salt)
 
 /* ---- the check: attention in double, from the tokens alone ---- */
 
-/* The largest error of a row of one query that sees the first n tokens. */
+/* Scores of a head's query of a position, with the keys up to it. */
 static double
-row_error(const Sequence *s, int n, const uint16_t *q, const uint16_t *o)
+scores(const Sequence *s, int position, int head, const uint16_t *q, double *p)
+{
+  double most_of = -INFINITY, turned[D];
+  for (int i = 0; i < D; i++)
+    turned[i] = asked(q, position, i) / sqrt(D);
+  for (int j = 0; j <= position; j++) {
+    p[j] = 0;
+    for (int i = 0; i < D; i++)
+      p[j] += turned[i] * from_bf16(s->key[j][head][i]);
+    most_of = fmax(most_of, p[j]);
+  }
+  return most_of;
+}
+
+/* The largest error of what a token's query gave. */
+static double
+row_error(const Sequence *s, int position, const uint16_t *q, const uint16_t *o)
 {
   static double p[MOST];
   double worst = 0;
   for (int h = 0; h < H; h++) {
     const int head = h / (H / HK);
-    double most = -INFINITY, sum = 0;
-    for (int j = 0; j < n; j++) {
-      p[j] = 0;
-      for (int i = 0; i < D; i++)
-        p[j] += from_bf16(q[h * D + i]) * from_bf16(s->key[j][head][i]) / sqrt(D);
-      most = fmax(most, p[j]);
-    }
-    for (int j = 0; j < n; j++)
-      sum += p[j] = exp(p[j] - most);
+    double sum = 0, most_of = scores(s, position, head, q + h * D, p);
+    for (int j = 0; j <= position; j++)
+      sum += p[j] = exp(p[j] - most_of);
     for (int i = 0; i < D; i++) {
       double want = 0;
-      for (int j = 0; j < n; j++)
+      for (int j = 0; j <= position; j++)
         want += p[j] / sum * from_bf16(noise(s->tokens[j], 1, head, i));
       worst = fmax(worst, fabs(want - from_bf16(o[h * D + i])));
     }
@@ -357,15 +346,15 @@ row_error(const Sequence *s, int n, const uint16_t *q, const uint16_t *o)
 
 static struct {
   double error;
-  int rows, longest, replays, prompts;
+  int rows, longest, replays, prompts, mixed;
 } seen;
 
 static void
-check(const Sequence *s, int n, const uint16_t *q, const uint16_t *o)
+check(const Sequence *s, int position, const uint16_t *q, const uint16_t *o)
 {
-  seen.error = fmax(seen.error, row_error(s, n, q, o));
+  seen.error = fmax(seen.error, row_error(s, position, q, o));
   seen.rows++;
-  seen.longest = n > seen.longest ? n : seen.longest;
+  seen.longest = position >= seen.longest ? position + 1 : seen.longest;
 }
 
 /* ---- sequences come, grow and go ---- */
@@ -394,27 +383,13 @@ leave(Engine *g, int slot)
     g->free_page[g->n_free++] = s->page[i];
   for (int i = 0; i < MAX_PAGES; i++)
     ((int32_t *)g->table.host)[slot * MAX_PAGES + i] = -1;
-  s->n = 0;
+  s->n = s->known = 0;
 }
 
 static void
-send(const Engine *g, const Both *x, size_t bytes)
+send(const Engine *g, const Both *x)
 {
-  driver(cg.send(x->device, x->host, bytes, g->stream), "copy");
-}
-
-static void
-fetch(const Engine *g, const Both *x, size_t bytes)
-{
-  driver(cg.fetch(x->host, x->device, bytes, g->stream), "copy");
-}
-
-static void
-send_lengths(const Engine *g)
-{
-  send(g, &g->table, g->table.bytes);
-  send(g, &g->used, g->used.bytes);
-  send(g, &g->at, g->at.bytes);
+  driver(cg.send(x->device, x->host, x->bytes, g->stream), "copy");
 }
 
 /* Some position that a query of n tokens may ask for: the first, the last, both sides of a
@@ -427,116 +402,109 @@ some_position(int n, int turn)
   return turn % 3 == 0 ? last : turn % 3 == 1 && edge < n ? edge : turn * 7919 % n;
 }
 
-/* [join] */
+/* The prompt is there; its keys come with the next steps. */
 static void
 join(Engine *g, int slot, int n)
 {
-  Sequence *s = &g->slot[slot];
-  take_pages(g, slot, n);
-  for (int i = 0; i < n; i++) {
-    remember(s, i, (slot + 1) * 131 + i * 17 % 1021);
-    put_token(s->tokens[i], (uint16_t *)g->pk_new.host + i * HK * D,
-              (uint16_t *)g->pv_new.host + i * HK * D);
-    ask(s, some_position(i + 1, i), (uint16_t *)g->pq.host + i * H * D);
-  }
-  ((int32_t *)g->at.host)[slot] = 0;
-  ((int32_t *)g->used.host)[slot] = s->n = n;
-  send_lengths(g);
-  send(g, &g->pq, (size_t)n * H * D * sizeof(uint16_t));
-  send(g, &g->pk_new, (size_t)n * HK * D * sizeof(uint16_t));
-  send(g, &g->pv_new, (size_t)n * HK * D * sizeof(uint16_t));
-  launch_prompt(g, slot, n);
-  fetch(g, &g->po, (size_t)n * H * D * sizeof(uint16_t));
-  driver(cg.wait(g->stream), "a prompt");
-  const uint16_t *o = g->po.host;
-  for (int i = 0; i < n; i += i < n - 40 ? 37 : 1)
-    check(s, i + 1, (const uint16_t *)g->pq.host + i * H * D, o + i * H * D);
-  s->token = next_token(o + (n - 1) * H * D, n);
+  for (int i = 0; i < n; i++)
+    remember(&g->slot[slot], (slot + 1) * 131 + i * 17 % 1021);
   seen.prompts++;
 }
-/* [/join] */
 
-/* Host side of a step: where each token goes, what is asked. */
+/* Tokens of a slot in this step, whose rows begin at `first`: as many as leave each slot
+ * behind it one. */
+static int
+tokens_of(const Sequence *s, int first, int behind)
+{
+  const int want = s->known - s->n, room = TOKENS - first - behind;
+  return want < room ? want : room;
+}
+
+static void
+put_slot(Engine *g, int slot, int first, int n, int turn)
+{
+  Sequence *s = &g->slot[slot];
+  take_pages(g, slot, s->n + n);
+  ((int32_t *)g->at.host)[slot] = s->n;
+  for (int i = 0; i < n; i++) {
+    const int position = s->n + i, row = first + i;
+    put_token(s->tokens[position], (uint16_t *)g->k_new.host + row * HK * D,
+              (uint16_t *)g->v_new.host + row * HK * D);
+    ask(s, position, some_position(position + 1, turn + slot + i),
+        (uint16_t *)g->q.host + row * H * D);
+  }
+}
+
+/* Host side of a step: whose tokens it has, where each goes, what is asked. */
 static void
 prepare_step(Engine *g, int turn)
 {
+  int32_t *first = g->first.host;
+  int single = 0, many = 0;
   for (int i = 0; i < SLOTS; i++) {
-    Sequence *s = &g->slot[i];
-    int32_t *used = (int32_t *)g->used.host + i, *old = (int32_t *)g->at.host + i;
-    *old = s->n ? s->n : MOST; /* no page is written for a free slot */
-    *used = 0;
-    if (!s->n)
-      continue;
-    take_pages(g, i, s->n + 1);
-    remember(s, s->n, s->token);
-    *used = ++s->n;
-    put_token(s->token, (uint16_t *)g->k_new.host + i * HK * D,
-              (uint16_t *)g->v_new.host + i * HK * D);
-    ask(s, some_position(s->n, turn + i), (uint16_t *)g->q.host + i * H * D);
+    const int n = tokens_of(&g->slot[i], first[i], SLOTS - 1 - i);
+    put_slot(g, i, first[i], n, turn);
+    first[i + 1] = first[i] + n;
+    single += n == 1;
+    many += n > 16;
   }
+  seen.mixed += single && many;
 }
 
 static void
 replay_step(Engine *g)
 {
-  send_lengths(g);
-  send(g, &g->q, g->q.bytes);
-  send(g, &g->k_new, g->k_new.bytes);
-  send(g, &g->v_new, g->v_new.bytes);
+  const Both *in[] = {&g->table, &g->first, &g->at, &g->q, &g->k_new, &g->v_new};
+  for (size_t i = 0; i < sizeof in / sizeof *in; i++)
+    send(g, in[i]);
   driver(cg.replay(g->graph, g->stream), "replay");
-  fetch(g, &g->o, g->o.bytes);
+  driver(cg.fetch(g->o.host, g->o.device, g->o.bytes, g->stream), "copy");
   driver(cg.wait(g->stream), "a step");
   seen.replays++;
+}
+
+/* What came out for a slot; behind the last token that is known it is the next one. */
+static void
+take_slot(Engine *g, int slot, int first, int n, int turn)
+{
+  Sequence *s = &g->slot[slot];
+  const uint16_t *q = (const uint16_t *)g->q.host + first * H * D;
+  const uint16_t *o = (const uint16_t *)g->o.host + first * H * D;
+  for (int i = 0; i < n; i += i + 8 < n ? 7 : 1)
+    check(s, s->n + i, q + i * H * D, o + i * H * D);
+  s->n += n;
+  if (n && s->n == s->known)
+    remember(s, next_token(o + (n - 1) * H * D, turn));
 }
 
 static void
 step(Engine *g, int turn)
 {
+  const int32_t *first = g->first.host;
   prepare_step(g, turn);
   replay_step(g);
-  for (int i = 0; i < SLOTS; i++) {
-    const uint16_t *o = (const uint16_t *)g->o.host + i * H * D;
-    if (!g->slot[i].n)
-      continue;
-    check(&g->slot[i], g->slot[i].n, (const uint16_t *)g->q.host + i * H * D, o);
-    g->slot[i].token = next_token(o, turn);
-  }
+  for (int i = 0; i < SLOTS; i++)
+    take_slot(g, i, first[i], first[i + 1] - first[i], turn);
 }
 
 /* ---- beginning ---- */
 
-static attnc_plan *
-plan_of(Engine *g, const attnc_spec *spec, int op, attnc_sizes sizes)
-{
-  attnc_error e = {0};
-  attnc_plan *plan = NULL;
-  size_t bytes = 0;
-  const attnc_problem problem = {
-      .size = sizeof problem, .op = op, .sizes = &sizes, .stream = g->stream};
-  must(attnc_plan_get(g->context, spec, &problem, &plan, &e), &e, "plan");
-  must(attnc_plan_workspace(plan, &sizes, &bytes), &e, "workspace");
-  if (bytes > g->workspace_bytes)
-    g->workspace_bytes = bytes;
-  return plan;
-}
-
-/* Plans, for the most that they will serve, and one workspace for all: they never run at
- * the same time. */
+/* The plan, for the most that it will serve; most sequences
+ * have a token a step. */
 static void
-make_plans(Engine *g)
+make_plan(Engine *g)
 {
   attnc_error e = {0};
+  const attnc_problem problem = {.size = sizeof problem,
+                                 .op = ATTNC_OP_FWD,
+                                 .sizes = &most,
+                                 .stream = g->stream,
+                                 .mean_q = 12};
   must(attnc_context_create(NULL, &g->context, &e), &e, "context");
-  must(attnc_spec_load(cache_text, strlen(cache_text), "cache", &g->cache, NULL), &e,
-       "spec");
-  must(attnc_spec_load(attention_text, strlen(attention_text), "attention", &g->attention,
-                       NULL),
-       &e, "spec");
-  g->append = plan_of(g, g->cache, ATTNC_OP_APPEND, append_sizes(SLOTS, 1));
-  g->prefill = plan_of(g, g->attention, ATTNC_OP_FWD, sizes_of(1, LONGEST));
-  g->decode = plan_of(g, g->attention, ATTNC_OP_FWD, sizes_of(SLOTS, 1));
-  if (g->workspace_bytes)
-    g->workspace = device_new(g->workspace_bytes);
+  must(attnc_spec_load(text, strlen(text), "engine", &g->spec, NULL), &e, "spec");
+  must(attnc_plan_get(g->context, g->spec, &problem, &g->plan, &e), &e, "plan");
+  must(attnc_plan_workspace(g->plan, &most, &g->workspace_bytes), &e, "workspace");
+  g->workspace = device_new(g->workspace_bytes);
 }
 
 static DevicePtr
@@ -560,21 +528,35 @@ make_buffers(Engine *g)
   g->cos = rotary(cos);
   g->sin = rotary(sin);
   g->table = both_new(SLOTS * MAX_PAGES * sizeof(int32_t));
-  g->used = both_new(SLOTS * sizeof(int32_t));
+  g->first = both_new((SLOTS + 1) * sizeof(int32_t));
   g->at = both_new(SLOTS * sizeof(int32_t));
-  g->q = both_new(SLOTS * H * row);
-  g->o = both_new(SLOTS * H * row);
-  g->k_new = both_new(SLOTS * HK * row);
-  g->v_new = both_new(SLOTS * HK * row);
-  g->pq = both_new(LONGEST * H * row);
-  g->po = both_new(LONGEST * H * row);
-  g->pk_new = both_new(LONGEST * HK * row);
-  g->pv_new = both_new(LONGEST * HK * row);
+  g->q = both_new(TOKENS * H * row);
+  g->o = both_new(TOKENS * H * row);
+  g->k_new = both_new(TOKENS * HK * row);
+  g->v_new = both_new(TOKENS * HK * row);
   for (int i = 0; i < PAGES; i++) /* in no order */
     g->free_page[i] = i * 77 % PAGES;
   g->n_free = PAGES;
   for (int i = 0; i < SLOTS; i++)
     leave(g, i);
+}
+
+/* Who comes and goes before a step. */
+static void
+come_and_go(Engine *g, int turn)
+{
+  if (turn == 0)
+    join(g, 0, 1);
+  else if (turn == 2)
+    join(g, 1, 1030);
+  else if (turn == 6)
+    join(g, 2, 500); /* grows past a part of a split */
+  else if (turn == 16)
+    leave(g, 2); /* and another one takes its slot and its pages */
+  else if (turn == 18)
+    join(g, 2, 33);
+  else if (turn == 20)
+    join(g, 3, 16);
 }
 
 int
@@ -585,34 +567,24 @@ main(void)
     return 6;
   driver(cg.stream_new(&g.stream, 1), "stream");
   make_buffers(&g);
-  make_plans(&g);
+  make_plan(&g);
   cu.synchronize(); /* what memory was zeroed by is of another stream */
   capture_step(&g);
-  join(&g, 0, LONGEST);
-  join(&g, 1, 1);
-  join(&g, 2, 500); /* grows past a part of a split */
   for (int turn = 0; turn < STEPS; turn++) {
-    if (turn == 8) { /* one goes, and another one takes its slot and its pages */
-      leave(&g, 2);
-    } else if (turn == 12) {
-      join(&g, 2, 33);
-      join(&g, 3, 16);
-    }
+    come_and_go(&g, turn);
     step(&g, turn);
   }
-  printf("a step: %s, %zu bytes of workspace\n",
-         strstr(attnc_plan_json(g.decode), "decode_mma") ? "decode_mma"
-                                                         : "another template",
+  const bool mixed = strstr(attnc_plan_json(g.plan), "\"mixed\"") != NULL;
+  const bool good = mixed && seen.mixed > 5 && seen.longest > 1030 && seen.error < 0.01;
+  printf("a step: %s, %zu bytes of workspace\n", mixed ? "mixed" : "another template",
          g.workspace_bytes);
-  printf("%d prompts, %d replays of one graph, %d rows of up to %d keys, largest error "
-         "%.2g: %s\n",
-         seen.prompts, seen.replays, seen.rows, seen.longest, seen.error,
-         seen.error < 0.01 ? "PASS" : "FAIL");
-  attnc_plan_release(g.append);
-  attnc_plan_release(g.prefill);
-  attnc_plan_release(g.decode);
-  attnc_spec_release(g.cache);
-  attnc_spec_release(g.attention);
+  printf(
+      "%d prompts, %d replays of one graph, %d with prompts beside single tokens, %d rows "
+      "of up to %d keys, largest error %.2g: %s\n",
+      seen.prompts, seen.replays, seen.mixed, seen.rows, seen.longest, seen.error,
+      good ? "PASS" : "FAIL");
+  attnc_plan_release(g.plan);
+  attnc_spec_release(g.spec);
   attnc_context_release(g.context);
-  return !(seen.error < 0.01);
+  return !good;
 }

@@ -34,7 +34,7 @@ if(TARGET example_engine)
   add_test(NAME example_engine COMMAND example_engine)
   set_tests_properties(example_engine PROPERTIES LABELS e2e
     FAIL_REGULAR_EXPRESSION "error\\[|, 0 bytes of workspace|another template"
-    PASS_REGULAR_EXPRESSION "24 replays of one graph, [0-9]+ rows of up to 1054 keys, largest error [0-9.e-]+: PASS"
+    PASS_REGULAR_EXPRESSION "30 replays of one graph, [1-9][0-9]* with prompts beside single tokens, [0-9]+ rows of up to 1052 keys, largest error [0-9.e-]+: PASS"
     ENVIRONMENT "ATTNC_LIBCUDA=$<TARGET_FILE:attnc_emu>;ATTNC_CACHE=0;ATTNC_TUNE_DIR=${CMAKE_BINARY_DIR}/untuned;ATTNC_EMU=findings=stderr")
 endif()
 
