@@ -38,9 +38,9 @@ endforeach()
 
 set(data ${CMAKE_INSTALL_DATADIR}/attnc)
 install(DIRECTORY schema specs python DESTINATION ${data}
-  PATTERN tests EXCLUDE PATTERN __pycache__ EXCLUDE)
+  PATTERN tests EXCLUDE PATTERN __pycache__ EXCLUDE PATTERN ".*_cache" EXCLUDE PATTERN CMakeLists.txt EXCLUDE
+  PATTERN "*-requirements.txt" EXCLUDE)
 install(DIRECTORY share/tune DESTINATION ${data} PATTERN README.md EXCLUDE)
-install(FILES LICENSE DESTINATION ${data}) # the wheel of python/ has it in it
 # Pages lie beside each other as in the tree, so that their links lead somewhere.
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
@@ -101,7 +101,8 @@ endif()
 install(TARGETS ${shipped} RUNTIME DESTINATION . COMPONENT portable EXCLUDE_FROM_ALL
   LIBRARY DESTINATION . COMPONENT portable EXCLUDE_FROM_ALL)
 install(DIRECTORY include schema specs python DESTINATION . COMPONENT portable
-  EXCLUDE_FROM_ALL PATTERN tests EXCLUDE PATTERN __pycache__ EXCLUDE)
+  EXCLUDE_FROM_ALL PATTERN tests EXCLUDE PATTERN __pycache__ EXCLUDE PATTERN ".*_cache" EXCLUDE
+  PATTERN CMakeLists.txt EXCLUDE PATTERN "*-requirements.txt" EXCLUDE)
 install(FILES LICENSE DESTINATION . COMPONENT portable EXCLUDE_FROM_ALL)
 # Terms of what is inside the libraries: they ask to travel with them.
 foreach(package llvm-22-dev libyaml-dev libjansson-dev zlib1g-dev libzstd-dev libstdc++-12-dev libsodium-dev)

@@ -216,6 +216,7 @@ def call_args(sizes, tensors, scalars=(), **more):
 
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
+SONAME = "libattnc.so.0"
 BUILDS = ("release", "portable/attnc-portable", "dev", "clang", "asan")
 
 
@@ -225,12 +226,11 @@ def candidates():
     if chosen:
         return [(chosen, True)]
     build = os.path.join(PACKAGE, "..", "..", "build")
-    files = [os.path.join(PACKAGE, "lib", "libattnc.so"),
-             os.path.join(PACKAGE, "..", "..", "libattnc.so")]
-    files += [os.path.join(build, name, sub, "libattnc.so")
-              for name in BUILDS for sub in ("lib", "")]
+    folders = [os.path.join(PACKAGE, "lib"), os.path.join(PACKAGE, "..", "..")]
+    folders += [os.path.join(build, name, sub) for name in BUILDS for sub in ("lib", "")]
+    files = (os.path.join(folder, SONAME) for folder in folders)
     found = [(os.path.realpath(f), True) for f in files if os.path.exists(f)]
-    return [*found[:1], ("libattnc.so.0", False)]
+    return [*found[:1], (SONAME, False)]
 
 
 def declare(lib, functions):

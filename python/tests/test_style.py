@@ -1,4 +1,4 @@
-"""ruff over the package and its tests, with python/pyproject.toml's rules."""
+"""ruff over the package and its tests, with pyproject.toml's rules."""
 import os
 import subprocess
 import sys
