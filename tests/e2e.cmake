@@ -52,6 +52,15 @@ e2e_test(e2e_pairs pairs ARGS --check ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
 e2e_test(e2e_pairs_legal pairs SLOW ARGS --legal ${CMAKE_CURRENT_SOURCE_DIR}/e2e/cases.txt)
 e2e_test(e2e_pairs_turing pairs ARGS --check ${CMAKE_CURRENT_SOURCE_DIR}/e2e/turing.txt
   "dtype: fp16" sm_75 template=fwd_mma)
+# Which commands of a list have no plan: reads them as the program does.
+if(TARGET attnc)
+  set(refused_cli options load schedule device out problem)
+  list(TRANSFORM refused_cli PREPEND ${CMAKE_SOURCE_DIR}/cli/)
+  list(TRANSFORM refused_cli APPEND .c)
+  add_executable(e2e_refused e2e/refused.c ${refused_cli} $<TARGET_OBJECTS:o_harness>
+    $<TARGET_OBJECTS:o_base>)
+  target_link_libraries(e2e_refused PRIVATE attnc attnc_plain)
+endif()
 e2e_program(bare NEEDS attnc_emu)
 e2e_test(e2e_bare bare)
 e2e_program(captured NEEDS attnc attnc_llvm attnc_emu MORE e2e/run.c)
@@ -215,6 +224,9 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_plain 100 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/plain.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
+  add_test(NAME e2e_lists_can_fail COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/factors_test.py $<TARGET_FILE:attnc_cli>)
+  set_tests_properties(e2e_lists_can_fail PROPERTIES LABELS e2e)
   rotating(e2e_seqlens 20 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/seqlens.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
@@ -229,9 +241,6 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
     PROPERTIES SKIP_RETURN_CODE 77)
   add_test(NAME e2e_packed_can_fail COMMAND ${packed} - --self-test)
   set_tests_properties(e2e_packed_can_fail PROPERTIES LABELS e2e)
-  add_test(NAME e2e_seqlens_pairs COMMAND ${Python3_EXECUTABLE} -B
-    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/seqlens.py - --pairs)
-  set_tests_properties(e2e_seqlens_pairs PROPERTIES LABELS e2e)
   rotating(e2e_decode 80 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
@@ -244,12 +253,6 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_decode_wgmma 80 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --template decode_wgmma
     --cases 400 --shard {shard} LABELS e2e)
-  add_test(NAME e2e_decode_wgmma_pairs COMMAND ${Python3_EXECUTABLE} -B
-    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --template decode_wgmma --cases 400 --pairs)
-  set_tests_properties(e2e_decode_wgmma_pairs PROPERTIES LABELS e2e)
-  add_test(NAME e2e_decode_pairs COMMAND ${Python3_EXECUTABLE} -B
-    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py - --pairs)
-  set_tests_properties(e2e_decode_pairs PROPERTIES LABELS e2e)
   foreach(op append merge fwd prefix)
     set(name e2e_${op})
     if(op STREQUAL fwd)
@@ -258,22 +261,14 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
     rotating(${name} 30 COMMAND ${Python3_EXECUTABLE} -B
       ${CMAKE_CURRENT_SOURCE_DIR}/e2e/append.py $<TARGET_FILE:attnc_cli> --op ${op}
       --shard {shard} LABELS e2e)
-    add_test(NAME ${name}_pairs COMMAND ${Python3_EXECUTABLE} -B
-      ${CMAKE_CURRENT_SOURCE_DIR}/e2e/append.py - --op ${op} --pairs)
-    set_tests_properties(${name}_pairs PROPERTIES LABELS e2e)
   endforeach()
   rotating(e2e_bwd 100 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
-  add_test(NAME e2e_bwd_pairs COMMAND ${Python3_EXECUTABLE} -B
-    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd.py - --pairs)
-  set_tests_properties(e2e_bwd_pairs PROPERTIES LABELS e2e)
   set(dropout ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/dropout.py)
   rotating(e2e_dropout 84 COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
-  add_test(NAME e2e_dropout_pairs COMMAND ${dropout} - --pairs)
   add_test(NAME e2e_dropout_bits COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --bits)
-  set_tests_properties(e2e_dropout_pairs PROPERTIES LABELS e2e)
   add_test(NAME e2e_dropout_mutants COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --mutants)
   set_tests_properties(e2e_dropout_bits e2e_dropout_mutants PROPERTIES LABELS "e2e;slow")
   add_test(NAME e2e_prefix_bytes COMMAND ${Python3_EXECUTABLE} -B
@@ -282,17 +277,12 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_pages 48 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
-  add_test(NAME e2e_pages_pairs COMMAND ${Python3_EXECUTABLE} -B
-    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py - --pairs)
   add_test(NAME e2e_pages_hazards COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/pages.py $<TARGET_FILE:attnc_cli> --hazards)
-  set_tests_properties(e2e_pages_pairs e2e_pages_hazards PROPERTIES LABELS e2e)
+  set_tests_properties(e2e_pages_hazards PROPERTIES LABELS e2e)
   rotating(e2e_blocks 20 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/blocks.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
-  add_test(NAME e2e_blocks_pairs COMMAND ${Python3_EXECUTABLE} -B
-    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/blocks.py - --pairs)
-  set_tests_properties(e2e_blocks_pairs PROPERTIES LABELS e2e)
   rotating(e2e_mods 12 COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/mods.py
     $<TARGET_FILE:attnc_cli> --shard {shard} LABELS e2e)
   add_test(NAME e2e_hazards COMMAND ${Python3_EXECUTABLE} -B

@@ -1,16 +1,14 @@
 """Lists of blocks (`block_list`) with masks, modifiers, dims, dtypes, layouts, targets and
 schedules, so that every two values meet in some case.
 
-    blocks.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
+    blocks.py ATTNC [--cases N] [--seed S] [--shard I/N] [--list]
 
 `attnc run` draws the lists: rows of blocks with no block, with one kind alone, with both; in
 rising order or in any; sometimes an entry is no block. Entries behind the lengths are numbers of
 no block, and keys and values of blocks that no list of their heads names are NaN. A case that
-fails prints its spec. --pairs runs nothing: which pairs no case has.
+fails prints its spec. --list runs nothing: do all pairs meet, is a case
+refused?
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
-import functools
-import os
-import subprocess
 import sys
 
 import factors
@@ -60,23 +58,14 @@ def spec_of(case):
     return "\n".join(filter(None, text)) + "\n"
 
 
-def run(attnc, folder, case, seed):
-    path = os.path.join(folder, "blocks.attn.yaml")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(spec_of(case))
+def made(case, _):
     target, schedule = case["how"][:2]
-    command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", target, "--schedule",
-               schedule, "--shape", case["shape"], "--seed", str(seed), "--verify", "-q"]
-    r = subprocess.run(command, capture_output=True, text=True)
-    if r.returncode:
-        print(f"FAIL  exit {r.returncode}: {' '.join(command[4:])}\n{spec_of(case)}"
-              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
-    return r.returncode == 0
+    return factors.Case(spec_of(case), target, case["shape"], schedule)
 
 
 def main():
     a = factors.arguments(160).parse_args()
-    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run, a.attnc)))
+    return factors.each(a, FACTORS, possible, made)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
 """Gradients: dims, masks, modifiers, lengths of sequences, groups, layouts, dtypes, targets and
 templates, so that every two values meet in some case.
 
-    bwd.py ATTNC [--cases N] [--seed S] [--shard I/N] [--template NAME] [--pairs]
+    bwd.py ATTNC [--cases N] [--seed S] [--shard I/N] [--template NAME] [--list]
 
 The forward pass runs first, on the same emulated device, and the backward one has its o and LSE. Of
 sequences of lengths of their own the rows of none hold NaN, and gradients there must hold what they held.
---template: the cases of one alone. A case that fails prints its spec. --pairs runs nothing: which pairs
-no case has. Passed: exit 0 of every `attnc run --op bwd --verify`: no finding of the emulator, every row
+--template: the cases of one alone. A case that fails prints its spec. --list runs nothing: do all
+pairs meet, is a case refused? Passed: exit 0 of every `attnc run --op bwd --verify`: no finding of the emulator, every row
 of every gradient within the contract (docs/backward.md)."""
-import functools
-import os
-import subprocess
 import sys
 
 import factors
@@ -116,30 +113,20 @@ def spec_of(case):
     return "\n".join(text) + "\n"
 
 
-def run(attnc, folder, case, seed):
-    path = os.path.join(folder, "bwd.attn.yaml")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(spec_of(case))
+def made(case):
     template, word = case["how"]
     schedule = f"template={template}" + (f",{word}" if word else "")
-    command = [attnc, "run", path, "--op", "bwd", "--no-cache", "--device", "emu", "--arch", case["target"],
-               "--schedule", schedule, "--shape", f"b{3 if case['lengths'] else 2} {case['heads']} {case['size']}",
-               "--seed", str(seed), "--verify", "-q"]
-    if case["dropout"]:
-        command += ["--scalar", f"dropout_p={case['dropout']}"]
-    r = subprocess.run(command, capture_output=True, text=True)
-    if r.returncode:
-        print(f"FAIL  {seed}: exit {r.returncode}: {' '.join(command[3:])}\n{spec_of(case)}"
-              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
-    return r.returncode == 0
+    shape = f"b{3 if case['lengths'] else 2} {case['heads']} {case['size']}"
+    more = ("--scalar", f"dropout_p={case['dropout']}") if case["dropout"] else ()
+    return factors.Case(spec_of(case), case["target"], shape, schedule, op="bwd", more=more)
 
 
 def main():
     p = factors.arguments(800)
     p.add_argument("--template")
     a = p.parse_args()
-    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run, a.attnc),
-                                    lambda case: a.template in (None, case["how"][0])))
+    return factors.each(a, FACTORS, possible, lambda case, i: made(case),
+                        lambda case: a.template in (None, case["how"][0]))
 
 
 if __name__ == "__main__":

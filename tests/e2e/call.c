@@ -112,7 +112,7 @@ buffer_new(Call *c, int64_t elements, int64_t row, size_t each)
 }
 
 static void
-place(Call *c, int slot, int64_t offset)
+place_slot(Call *c, int slot, int64_t offset)
 {
   c->home[slot] = c->n_buffers - 1;
   c->start[slot] = GUARD + (size_t)offset * element(c, slot);
@@ -127,7 +127,7 @@ alone(Call *c, int slot)
       facts_is_main(slot) ? c->host[slot].stride[2 - facts_packed(&c->facts, slot)] : 1;
   if (!buffer_new(c, n, row, element(c, slot)))
     return false;
-  place(c, slot, 0);
+  place_slot(c, slot, 0);
   return true;
 }
 
@@ -149,7 +149,7 @@ packed(Call *c, int first)
     int64_t st[5] = {x.s * row, x.d, row, 1, 0};
     drop_batches(c, slot, st);
     memcpy(c->host[slot].stride, st, sizeof st);
-    place(c, slot, offset);
+    place_slot(c, slot, offset);
     offset += x.h * x.d;
   }
   return true;
@@ -309,20 +309,26 @@ args_of(Call *c, const attnc_tensor *tensors)
                       .scalars = c->scalars};
 }
 
-bool
-call_build(Call *c, const Case *from, const attnc_spec *spec)
+/* `draws`: what memory holds is asked for, too. */
+static bool
+place(Call *c, const Case *from, const attnc_spec *spec, bool draws)
 {
-  Random r = {0x1000003u * (uint64_t)from->seed};
   memset(c, 0, sizeof *c);
   c->c = *from;
-  if (!drawn_new(spec, from->seed, &c->c.sizes, &c->drawn))
+  attnc_sizes *z = &c->c.sizes;
+  if (draws ? !drawn_new(spec, from->seed, z, &c->drawn) : !drawn_sizes(spec, z))
     return false;
   c->sizes = c->c.sizes;
   memcpy(c->scalars, from->scalars, sizeof c->scalars);
   for (int slot = 0; slot < FACTS_SLOTS; slot++)
     c->home[slot] = -1;
-  if (!facts_read(spec, &c->facts) || !place_all(c))
-    return false;
+  return facts_read(spec, &c->facts) && place_all(c);
+}
+
+static void
+fill_call(Call *c)
+{
+  Random r = {0x1000003u * (uint64_t)c->c.seed};
   for (int slot = 0; slot < FACTS_SLOTS; slot++)
     if (c->home[slot] >= 0)
       fill_with_traps(c, slot);
@@ -334,11 +340,19 @@ call_build(Call *c, const Case *from, const attnc_spec *spec)
   memcpy(c->device, c->host, sizeof c->device);
   c->host_args = args_of(c, c->host);
   c->device_args = args_of(c, c->device);
-  return true;
 }
 
 bool
-call_load(Call *c, const Case *from, attnc_spec **spec, char *why, size_t n)
+call_build(Call *c, const Case *from, const attnc_spec *spec)
+{
+  bool ok = place(c, from, spec, true);
+  if (ok)
+    fill_call(c);
+  return ok;
+}
+
+static bool
+load(Call *c, const Case *from, attnc_spec **spec, bool draws, char *why, size_t n)
 {
   attnc_diags *said = NULL;
   *c = (Call){.n_buffers = 0};
@@ -350,10 +364,25 @@ call_load(Call *c, const Case *from, attnc_spec **spec, char *why, size_t n)
   attnc_diags_release(said);
   if (s)
     return false;
-  if (call_build(c, from, *spec))
+  if (place(c, from, *spec, draws))
     return true;
   snprintf(why, n, "the call cannot be built");
   return false;
+}
+
+bool
+call_load(Call *c, const Case *from, attnc_spec **spec, char *why, size_t n)
+{
+  bool ok = load(c, from, spec, true, why, n);
+  if (ok)
+    fill_call(c);
+  return ok;
+}
+
+bool
+call_place(Call *c, const Case *from, attnc_spec **spec, char *why, size_t n)
+{
+  return load(c, from, spec, false, why, n);
 }
 
 const attnc_problem *

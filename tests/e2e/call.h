@@ -43,6 +43,8 @@ typedef struct Call {
 bool call_build(Call *, const Case *, const attnc_spec *);
 /* The spec of a case, and its call; false: refused, and why. */
 bool call_load(Call *, const Case *, attnc_spec **, char *why, size_t n);
+/* The same with sizes and strides alone, for call_problem: its memory has no contents. */
+bool call_place(Call *, const Case *, attnc_spec **, char *why, size_t n);
 bool call_upload(Call *, const Device *, char *why, size_t n);
 bool call_download(Call *, const Device *, char *why, size_t n);
 /* What the launch must not have done: elements not written, bytes written that are no

@@ -11,6 +11,18 @@ struct Drawn {
   Tensors t; /* inputs as `attnc run` draws them */
 };
 
+bool
+drawn_sizes(const attnc_spec *spec, attnc_sizes *z)
+{
+  CallInfo call;
+  Arena *arena = arena_new(0);
+  bool ok = arena && signature_read(spec, ATTNC_OP_FWD, arena, &call, NULL) == ATTNC_OK;
+  if (ok && seqlens_are_in(&call))
+    seqlens_sizes(&call, NULL, z);
+  arena_free(arena);
+  return ok;
+}
+
 /* Lists and lengths in one call are refused: no template takes both. */
 bool
 drawn_new(const attnc_spec *spec, unsigned seed, attnc_sizes *z, Drawn **drawn)

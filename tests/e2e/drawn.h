@@ -13,6 +13,8 @@ typedef struct Drawn Drawn;
 /* Of a call whose sizes are b, h, hk, sq and sk; those that these leave open are set.
  * *drawn NULL: the spec has neither.  false: the harness refuses. */
 bool drawn_new(const attnc_spec *, unsigned seed, attnc_sizes *, Drawn **drawn);
+/* The sizes alone. */
+bool drawn_sizes(const attnc_spec *, attnc_sizes *);
 void drawn_free(Drawn *);
 /* Is it a slot whose elements are drawn?  The element at these indices of its axes. */
 bool drawn_has(const Drawn *, int slot);

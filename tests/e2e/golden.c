@@ -59,7 +59,7 @@ dump(const char *notation, char *why, size_t n)
   const attnc_compile_options o = {.size = sizeof o, .dump = "tile"};
   if (!case_parse(notation, &c, why, n))
     return NULL;
-  if (call_load(&call, &c, &spec, why, n)) {
+  if (call_place(&call, &c, &spec, why, n)) {
     call_problem(&call, &asked);
     if (attnc_compile_with(spec, &asked.problem, c.target, NULL, &o, &k, &e))
       snprintf(why, n, "%s", e.message);

@@ -93,7 +93,7 @@ ask(const Case *c)
   Case open = *c;
   case_template(c, name, sizeof name);
   case_open(&open);
-  if (call_load(&call, &open, &spec, why, sizeof why)) {
+  if (call_place(&call, &open, &spec, why, sizeof why)) {
     call_problem(&call, &asked);
     if (attnc_schedules(spec, &asked.problem, c->target, 0, &text, NULL) == ATTNC_OK) {
       json_t *all = json_loads(text, 0, NULL), *row;
@@ -134,7 +134,7 @@ compiles(const Case *c)
   attnc_kernel *k = NULL;
   Call call;
   CallAsked asked;
-  bool ok = call_load(&call, c, &spec, why, sizeof why);
+  bool ok = call_place(&call, c, &spec, why, sizeof why);
   if (ok) {
     call_problem(&call, &asked);
     ok = !attnc_compile(spec, &asked.problem, c->target, NULL, &k, NULL);
@@ -144,6 +144,62 @@ compiles(const Case *c)
   attnc_spec_release(spec);
   return ok;
 }
+
+/* ---- plans ---- */
+
+enum { TARGETS = 32 };
+
+/* A context of each target, as long as the program. */
+static attnc_context *
+context_of(const char *target, attnc_error *e)
+{
+  static struct {
+    char name[16];
+    attnc_context *context;
+  } all[TARGETS];
+  for (int i = 0; i < TARGETS; i++) {
+    attnc_options o = {.size = sizeof o, .target = target, .cache = 1};
+    if (all[i].context && strcmp(all[i].name, target) == 0)
+      return all[i].context;
+    if (!all[i].context) {
+      snprintf(all[i].name, sizeof all[i].name, "%s", target);
+      return attnc_context_create(&o, &all[i].context, e) ? NULL : all[i].context;
+    }
+  }
+  abort();
+}
+
+bool
+legal_plan(const Case *c, char *why, size_t n)
+{
+  attnc_error e = {.status = ATTNC_OK};
+  attnc_context *ctx = context_of(c->target, &e);
+  attnc_spec *spec = NULL;
+  char *text = NULL;
+  char name[32];
+  Call call;
+  CallAsked asked;
+  Case open = *c;
+  case_template(c, name, sizeof name);
+  case_open(&open);
+  const char *options = strchr(c->schedule, ',');
+  attnc_schedule want = {
+      .size = sizeof want, .template_name = name, .options = options ? options + 1 : NULL};
+  bool ok = call_place(&call, &open, &spec, why, n);
+  if (ok && ctx) {
+    call_problem(&call, &asked);
+    attnc_key_explain(ctx, spec, &asked.problem, *name ? &want : NULL, &text, &e);
+  }
+  if (ok && !text)
+    snprintf(why, n, "%s", e.message);
+  ok = text != NULL;
+  attnc_text_free(text);
+  call_free(&call, NULL);
+  attnc_spec_release(spec);
+  return ok;
+}
+
+/* ---- schedules that are used ---- */
 
 /* The case could have the schedule; the n-th time of one draws with 1 in n. */
 static Used *

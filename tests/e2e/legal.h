@@ -15,6 +15,8 @@ Legal *legal_new(void);
 void legal_free(Legal *);
 /* Pins a legal schedule of the template that the case names.  false: there is none. */
 bool legal_pick(Legal *, Case *);
+/* Has the library a plan for the case with its schedule?  false: it is refused, and why. */
+bool legal_plan(const Case *, char *why, size_t n);
 /* Is the schedule of the case legal?  It counts as used. */
 bool legal_has(Legal *, const Case *);
 /* Gives the case a legal schedule where its own is none: one that says the same and more,

@@ -1,18 +1,16 @@
 """Keys and values in pages: sizes of a page, one table or two, sequences' kinds of lengths, masks,
 modifiers, dims, dtypes, layouts, targets and schedules, so that every two values meet in some case.
 
-    pages.py ATTNC [--cases N] [--seed S] [--shard I/N] [--hazards] [--pairs]
+    pages.py ATTNC [--cases N] [--seed S] [--shard I/N] [--hazards] [--list]
 
 The harness deals pages out in random order, lets every other sequence share its first one, and
 fills the tables behind a sequence's end, and before its first key, with what no page is: -1,
 2^31 - 1, the number of pages. Rows and pages of no sequence are NaN. A case that fails prints its
-spec. --hazards runs the list of HAZARDS instead; --pairs runs nothing: which pairs no case has.
+spec. --hazards runs the list of HAZARDS instead; --list runs nothing: do all
+pairs meet, is a case refused?
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
-import functools
 import itertools
-import os
 import random
-import subprocess
 import sys
 import tempfile
 
@@ -107,21 +105,6 @@ def lengths_of(case, rng):
     return ",".join(f"{q}/{k}" for q, k in some + ([(sq, 0)] if own_k else []))
 
 
-def run(attnc, folder, name, spec, target, schedule, shape, lengths, seed):
-    path = os.path.join(folder, "pages.attn.yaml")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(spec)
-    command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", target, "--schedule",
-               schedule, "--shape", shape, "--seed", str(seed), "--verify", "-q"]
-    if lengths:
-        command += ["--seqlens", lengths]
-    r = subprocess.run(command, capture_output=True, text=True)
-    if r.returncode:
-        print(f"FAIL  {name}: exit {r.returncode}: {' '.join(command[4:])}\n{spec}"
-              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
-    return r.returncode == 0
-
-
 def how_of(case):
     """Of wide heads few schedules are legal."""
     target, schedule = case["how"]
@@ -129,13 +112,14 @@ def how_of(case):
     return target, schedule.partition(",")[0] if wide else schedule
 
 
-def run_case(attnc, folder, case, seed):
+def made(case, seed):
     lengths = lengths_of(case, random.Random(seed))
     b = lengths.count(",") + 1 if lengths else 2
     shape = f"b{b} {case['heads']} sq{case['sq']} sk{case['sk']}"
     if case["table"] != "false":
         shape += f" page_size{case['page']}"
-    return run(attnc, folder, seed, spec_of(case), *how_of(case), shape, lengths, seed)
+    target, schedule = how_of(case)
+    return factors.Case(spec_of(case), target, shape, schedule, lengths or "")
 
 
 def run_hazards(attnc, folder):
@@ -148,8 +132,9 @@ def run_hazards(attnc, folder):
         how = hows[i % 3], hows[3]
         if page % 8 == 0:
             how += (boxes[i % 2],)
-        good += [run(attnc, folder, name, spec, *h, f"{shape} page_size{page}", lengths, i)
-                 for h in dict.fromkeys(how)]
+        good += [factors.run(attnc, folder, factors.Case(spec, target, f"{shape} page_size{page}", schedule,
+                                                         lengths or ""), name, i)
+                 for target, schedule in dict.fromkeys(how)]
     return good
 
 
@@ -160,7 +145,7 @@ def main():
     if a.hazards:
         with tempfile.TemporaryDirectory() as folder:
             return factors.end(run_hazards(a.attnc, folder))
-    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run_case, a.attnc)))
+    return factors.each(a, FACTORS, possible, made)
 
 
 if __name__ == "__main__":

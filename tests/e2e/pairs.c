@@ -638,6 +638,8 @@ check_cases(const char *path)
       bad += fprintf(stderr, "not of the table: %s\n", cases[i].text) > 0;
     else
       cover_add(&k, &c);
+    if (!legal_plan(&cases[i], why, sizeof why))
+      bad += fprintf(stderr, "refused: %s: %s\n", why, cases[i].text) > 0;
   }
   free(cases);
   bad += read_never(path, &k);

@@ -89,7 +89,7 @@ case_ptx(const Case *c, char *why, size_t n)
   attnc_error e = {0};
   Call call;
   CallAsked asked;
-  if (call_load(&call, c, &spec, why, n)) {
+  if (call_place(&call, c, &spec, why, n)) {
     call_problem(&call, &asked);
     if (attnc_compile(spec, &asked.problem, c->target, NULL, &k, &e))
       snprintf(why, n, "attnc_compile: %s", e.message);

@@ -1,16 +1,13 @@
 """Sequences of lengths of their own: each kind and mix of `seqlens` with masks, modifiers, dims,
 dtypes, layouts, targets and schedules, so that every two values meet in some case.
 
-    seqlens.py ATTNC [--cases N] [--seed S] [--shard I/N] [--pairs]
+    seqlens.py ATTNC [--cases N] [--seed S] [--shard I/N] [--list]
 
 Lengths are 0, 1, one less and one more than a tile, all equal, one long among many short. Rows of
 no sequence hold NaN and infinity; afterwards those of O and the LSE must hold what they held. A
-case that fails prints its spec. --pairs runs nothing: which pairs no case has.
+case that fails prints its spec. --list runs nothing: do all pairs meet, is a case refused?
 Passed: exit 0 of every `attnc run --verify`: no finding of the emulator, every row right."""
-import functools
 import itertools
-import os
-import subprocess
 import sys
 
 import factors
@@ -88,24 +85,14 @@ def shape_of(case):
     return f"b{len(pairs)} {case['heads']} sq{sq} sk{sk}"
 
 
-def run(attnc, folder, case, seed):
-    path = os.path.join(folder, "seqlens.attn.yaml")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(spec_of(case))
+def made(case, _):
     target, schedule = case["how"]
-    command = [attnc, "run", path, "--no-cache", "--device", "emu", "--arch", target, "--schedule",
-               schedule, "--shape", shape_of(case), "--seqlens", case["lengths"], "--seed",
-               str(seed), "--verify", "-q"]
-    r = subprocess.run(command, capture_output=True, text=True)
-    if r.returncode:
-        print(f"FAIL  exit {r.returncode}: {' '.join(command[4:])}\n{spec_of(case)}"
-              f"{r.stdout[-600:]}{r.stderr[-600:]}", flush=True)
-    return r.returncode == 0
+    return factors.Case(spec_of(case), target, shape_of(case), schedule, case["lengths"])
 
 
 def main():
     a = factors.arguments(720).parse_args()
-    return factors.end(factors.each(a, FACTORS, possible, functools.partial(run, a.attnc)))
+    return factors.each(a, FACTORS, possible, made)
 
 
 if __name__ == "__main__":
