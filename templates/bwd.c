@@ -7,6 +7,21 @@
 
 static const double LOG2E = 1.4426950408889634;
 
+const char *const bwd_pass_names[PASS_COUNT] = {"dkdv", "dv", "dk", "dq"};
+
+bool
+bwd_is_of(Pass pass, int passes)
+{
+  return pass == PASS_DQ || (pass == PASS_DKDV) == (passes == 2);
+}
+
+double
+bwd_depth(const Spec *p, Pass pass)
+{
+  double d = p->head_dim, dv = p->head_dim_v;
+  return pass == PASS_DKDV ? 2 * (d + dv) : pass == PASS_DV ? d + dv : 2 * d + dv;
+}
+
 bool
 bwd_takes(const Spec *s, Why *why)
 {

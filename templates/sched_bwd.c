@@ -40,12 +40,10 @@ bwd_applicable(const Case *c, Why *why)
   return bwd_takes(s, why) && takes;
 }
 
-const char *const bwd_pass_names[PASS_COUNT] = {"dkdv", "dv", "dk", "dq"};
-
 bool
 bwd_has_pass(const Bwd *s, Pass pass)
 {
-  return pass == PASS_DQ || (pass == PASS_DKDV) == (s->passes == 2);
+  return bwd_is_of(pass, s->passes);
 }
 
 /* Of the pass's block the rows that stay, and of those that go by a tile's. */
@@ -267,28 +265,20 @@ bwd_resident(const Spec *p, const Target *g, const Bwd *s, Pass pass)
 enum { BUBBLE = 160, ONE_STAGE = 50 };
 static const double SHOWS = 0.2;
 
-/* Products of a pass, as columns of depth: of the scores, and of what is made of them. */
-static double
-depth(const Spec *p, Pass pass)
-{
-  double d = p->head_dim, dv = p->head_dim_v;
-  return pass == PASS_DKDV ? 2 * (d + dv) : pass == PASS_DV ? d + dv : 2 * d + dv;
-}
-
 static double
 tile_clocks(const Case *c, const Bwd *s, Pass pass, bool masked, int ctas)
 {
   const Spec *p = c->spec;
   double m = stays(s, pass), n = passes_by(s, pass), warps = pass_warps(s, pass);
   int bytes = dtype_bytes(p->dtype[ATTNC_Q]);
-  double right = n * depth(p, pass) * bytes;
+  double right = n * bwd_depth(p, pass) * bytes;
   double left = m * (p->head_dim + (pass == PASS_DV ? 0 : p->head_dim_v)) * bytes;
   double come = n * (p->head_dim + p->head_dim_v) * bytes;
   double idle = fmax(1, 4.0 / (warps * ctas));
   double per = (masked ? 8 : 4.5) + (pass == PASS_DV ? 0 : 2.5);
   per += 1.5 * fwd_mod_slots(p, masked, NULL) + fwd_drop_slots(p); /* scores, and slopes */
   Units demand = {.of = {
-                      [UNIT_MMA] = idle * m * n * depth(p, pass),
+                      [UNIT_MMA] = idle * m * n * bwd_depth(p, pass),
                       [UNIT_MUFU] = idle * m * n,
                       [UNIT_FP32] = idle * m * n * per,
                       [UNIT_SHARED] = warps * right + left + come,

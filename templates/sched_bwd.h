@@ -3,21 +3,15 @@
 #ifndef ATTNC_TEMPLATES_SCHED_BWD_H
 #define ATTNC_TEMPLATES_SCHED_BWD_H
 
+#include "templates/bwd.h"
 #include "templates/layout.h"
 
 #define BWD_OPTIONS(X)                                                                     \
-  X(passes, INT, 2, 3, NULL, KEEP, "2",                                                    \
-    "Passes over q, k and v: dk and dv in one, or in one each, and dq.")                   \
-  X(dq_block_m, INT, 16, 256, NULL, KEEP, "128",                                           \
-    "Rows of q of a block of the pass for dq.")                                            \
-  X(dq_block_n, INT, 16, 256, NULL, KEEP, "64", "Keys of a tile of the pass for dq.")      \
-  X(dq_stages, INT, 1, 4, NULL, KEEP, "1", "Depth of the rings of the pass for dq.")       \
+  BWD_PASSES_OPTION(X)                                                                     \
+  BWD_QUERIES_OPTIONS(X)                                                                   \
   X(dq_warps, INT, 1, 16, NULL, KEEP, "8", "Warps of a block of the pass for dq.")
 SCHED_TYPE(Bwd, BWD_OPTIONS, bwd_of, bwd_sched)
 
-/* A pass, by what it gives. */
-typedef enum Pass { PASS_DKDV, PASS_DV, PASS_DK, PASS_DQ, PASS_COUNT } Pass;
-extern const char *const bwd_pass_names[PASS_COUNT];
 bool bwd_has_pass(const Bwd *, Pass);
 
 bool bwd_applicable(const Case *, Why *);

@@ -2,9 +2,9 @@
 #include "compiler/template.h"
 
 extern const Template decode_wgmma, decode_mma, mixed, fwd_wgmma, fwd_mma, ref_fwd, append,
-    merge, bwd_mma, ref_bwd, dropout_mask;
+    merge, bwd_wgmma, bwd_mma, ref_bwd, dropout_mask;
 
 const Template *const template_table[] = {
-    &decode_wgmma, &decode_mma, &mixed,   &fwd_wgmma, &fwd_mma,     &ref_fwd,
-    &append,       &merge,      &bwd_mma, &ref_bwd,   &dropout_mask};
+    &decode_wgmma, &decode_mma, &mixed,     &fwd_wgmma, &fwd_mma, &ref_fwd,
+    &append,       &merge,      &bwd_wgmma, &bwd_mma,   &ref_bwd, &dropout_mask};
 const int n_templates = sizeof template_table / sizeof *template_table;

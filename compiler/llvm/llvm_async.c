@@ -38,17 +38,22 @@ static bool
 guarded(const Program *p)
 {
   for (int i = 0; i < p->rings.n; i++)
-    if (p->rings.at[i]->fill == FILL_TMA)
+    if (fill_is_guarded(p->rings.at[i]->fill))
       return true;
   return false;
 }
 
+enum { LANES = 32 };
+
+/* Full: one arrival that says how many bytes come, or one of each lane that copies. */
 static void
 init_ring(Str *text, const Ring *r)
 {
+  int filled = r->fill == FILL_LANES ? LANES : 1;
   int per_stage = r->consumers * (r->cluster > 1 ? r->cluster : 1);
   for (int i = 0; i < r->mem.stages; i++) {
-    str_printf(text, "mbarrier.init.shared::cta.b64 [$1+%d], 1; ", r->full_at + 8 * i);
+    str_printf(text, "mbarrier.init.shared::cta.b64 [$1+%d], %d; ", r->full_at + 8 * i,
+               filled);
     str_printf(text, "mbarrier.init.shared::cta.b64 [$1+%d], %d; ", r->empty_at + 8 * i,
                per_stage);
   }
@@ -90,7 +95,7 @@ lower_setup(Lo *lo)
   str_put(&text, "{ .reg .pred p; setp.ne.u32 p, $0, 0; @p bra MADE_${:uid}; ");
   int n = 2 + prefetch_maps(lo, &text, &in_regs, in + 2);
   for (int i = 0; i < lo->p->rings.n; i++)
-    if (lo->p->rings.at[i]->fill == FILL_TMA)
+    if (fill_is_guarded(lo->p->rings.at[i]->fill))
       init_ring(&text, lo->p->rings.at[i]);
   str_put(&text, "fence.mbarrier_init.release.cluster; MADE_${:uid}: }");
   effect(lo, text.p, in_regs.p, in, n);
@@ -405,7 +410,6 @@ box_phis(Lo *lo, const Box *box, LLVMBasicBlockRef from)
 static void
 load_boxes(Lo *lo, const Op *op, const Boxes *x, V first, V full)
 {
-  enum { LANES = 32 };
   V have = op->in[0] ? lo->vals[op->in[0]->id][0] : NULL;
   Box known = page_box(lo, x, k32(lo, 0), NULL, have);
   LLVMBasicBlockRef body = new_block(lo, "box"), more = new_block(lo, "ids"),
@@ -491,8 +495,20 @@ lower_producer_load_tma(Lo *lo, const Op *op)
     load_nothing(lo, op);
 }
 
+/* The lanes' copies, and behind them the arrival of each. */
 void
-lower_consumer_wait_tma(Lo *lo, const Op *op)
+lower_producer_load_lanes(Lo *lo, const Op *op)
+{
+  const Ring *r = op->ring;
+  RingPos *pos = &lo->produce[r->id];
+  V full = empty_stage(lo, r);
+  lower_copy_column(lo, &op->view, &r->mem, stage_bytes(lo, r, pos->stage));
+  effect(lo, "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [$0];", "r", &full, 1);
+  advance(lo, r, pos);
+}
+
+void
+lower_consumer_wait_guarded(Lo *lo, const Op *op)
 {
   const Ring *r = op->ring;
   RingPos *pos = &lo->consume[r->id];

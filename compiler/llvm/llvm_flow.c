@@ -67,7 +67,7 @@ moves(Lo *lo, const Region *r)
       add_move(&m, &lo->ring[ring->id]);
     for (int j = 0; (used[0] || used[1]) && j < staged->n; j++)
       add_move(&m, &staged->reg[j]);
-    for (int k = 0; k < 2 && ring->fill == FILL_TMA; k++) {
+    for (int k = 0; k < 2 && fill_is_guarded(ring->fill); k++) {
       if (!used[k])
         continue;
       add_move(&m, &pos[k]->stage);

@@ -18,6 +18,8 @@ producer_load(Lo *lo, const Op *op)
 {
   if (op->ring->fill == FILL_TMA)
     lower_producer_load_tma(lo, op);
+  else if (op->ring->fill == FILL_LANES)
+    lower_producer_load_lanes(lo, op);
   else
     lower_producer_load(lo, op);
 }
@@ -25,8 +27,8 @@ producer_load(Lo *lo, const Op *op)
 static void
 consumer_wait(Lo *lo, const Op *op)
 {
-  if (op->ring->fill == FILL_TMA)
-    lower_consumer_wait_tma(lo, op);
+  if (fill_is_guarded(op->ring->fill))
+    lower_consumer_wait_guarded(lo, op);
   else
     lower_consumer_wait(lo, op);
 }
@@ -35,7 +37,7 @@ consumer_wait(Lo *lo, const Op *op)
 static void
 release(Lo *lo, const Op *op)
 {
-  if (op->ring->fill == FILL_TMA)
+  if (fill_is_guarded(op->ring->fill))
     lower_consumer_release(lo, op);
 }
 
@@ -61,7 +63,7 @@ typedef void Lowering(Lo *, const Op *);
   X(PRODUCER_LOAD, producer_load)                                                          \
   X(PRODUCER_LEND, lower_producer_lend)                                                    \
   X(CONSUMER_WAIT, consumer_wait)                                                          \
-  X(CONSUMER_PEEK, lower_consumer_wait_tma)                                                \
+  X(CONSUMER_PEEK, lower_consumer_wait_guarded)                                            \
   X(CONSUMER_EITHER, lower_consumer_either)                                                \
   X(CONSUMER_RELEASE, release)                                                             \
   X(STAGE_WORD, lower_stage_word)                                                          \

@@ -102,9 +102,9 @@ typedef struct Lo {
   V **vals;                 /* by id: registers */
   V *ring; /* by ring id: byte offset of the stage that is waited for next (FILL_COPY) */
   Staged *staged;             /* by ring id (FILL_COPY without cp.async) */
-  RingPos *produce, *consume; /* by ring id (FILL_TMA) */
+  RingPos *produce, *consume; /* by ring id (guarded) */
   V *slot;                    /* by id of the consumer_wait: byte offset of that stage */
-  V *stage; /* by id of the consumer_wait: its number (FILL_TMA), NULL: the only one */
+  V *stage; /* by id of the consumer_wait: its number (guarded), NULL: the only one */
   NodeMemo *node;
   Memo memo[MEMO_MAX];
   int n_memo;
@@ -267,8 +267,12 @@ V ring_advance(Lo *, const Ring *, V pos, int n);
 void lower_setup(Lo *); /* before the first role; then nothing */
 void lower_end(Lo *);   /* at the end of a kernel */
 void lower_producer_load_tma(Lo *, const Op *);
+void lower_producer_load_lanes(Lo *, const Op *);
+/* Of a column by cp.async: a thread's elements of the block's, or a lane's of the warp's.
+ */
+void lower_copy_column(Lo *, const View *, const SmemDecl *, V stage);
 void lower_producer_lend(Lo *, const Op *);
-void lower_consumer_wait_tma(Lo *, const Op *);
+void lower_consumer_wait_guarded(Lo *, const Op *);
 void lower_stage_word(Lo *, const Op *);
 void lower_consumer_either(Lo *, const Op *);
 void lower_consumer_release(Lo *, const Op *);

@@ -496,11 +496,18 @@ cell_store(Lo *lo, const Piece *p, V *reg)
   asm_call(lo, ASM_EFFECT, text, "r,r,r", in, 3, lo->none, NULL, 0);
 }
 
+/* Those who copy a column: the threads of a block, or the lanes of a warp. */
+static int
+column_threads(const Lo *lo)
+{
+  return lo->role ? 32 : 32 * lo->p->warps;
+}
+
 /* Rows of a column that a thread has. */
 static int
 cells(const Lo *lo, const SmemDecl *d)
 {
-  int threads = 32 * lo->p->warps;
+  int threads = column_threads(lo);
   return (d->rows + threads - 1) / threads;
 }
 
@@ -508,15 +515,16 @@ cells(const Lo *lo, const SmemDecl *d)
 static void
 copy_column(Lo *lo, const View *v, const SmemDecl *d, V stage, V when, CellFn *fn, V *reg)
 {
-  V tid = lane_value(lo, LANE_TID), dst = LLVMBuildShl(lo->b, tid, k32(lo, 2), "");
+  V tid = lane_value(lo, lo->role ? LANE_LANE : LANE_TID);
+  V dst = LLVMBuildShl(lo->b, tid, k32(lo, 2), "");
   dst = LLVMBuildAdd(lo->b, dst, lane_value(lo, LANE_SMEM), "");
   if (stage)
     dst = LLVMBuildAdd(lo->b, dst, stage, "");
   for (int i = 0; i < cells(lo, d); i++) {
-    int first = 32 * lo->p->warps * i;
+    int first = column_threads(lo) * i;
     V row = LLVMBuildAdd(lo->b, tid, k32(lo, first), "");
     Piece p = {.dst = dst, .dst_at = d->offset + REG_BYTES * first};
-    if (d->rows < first + 32 * lo->p->warps)
+    if (d->rows < first + column_threads(lo))
       p.want = LLVMBuildICmp(lo->b, LLVMIntULT, row, k32(lo, d->rows), "");
     if (v) {
       p.have = bool_and(lo->b, when, row_inside(lo, v, row));
@@ -524,6 +532,12 @@ copy_column(Lo *lo, const View *v, const SmemDecl *d, V stage, V when, CellFn *f
     }
     fn(lo, &p, reg + i);
   }
+}
+
+void
+lower_copy_column(Lo *lo, const View *v, const SmemDecl *d, V stage)
+{
+  copy_column(lo, v, d, stage, NULL, cell_async, NEW_N(lo->arena, V, cells(lo, d)));
 }
 
 /* Rows that begin anywhere: by cp.async where all of their parts are aligned as it takes
@@ -555,7 +569,7 @@ copy_now(Lo *lo, const View *v, const SmemDecl *d, V stage, bool own)
 {
   int n;
   if (smem_is_column(d)) {
-    copy_column(lo, v, d, stage, NULL, cell_async, NEW_N(lo->arena, V, cells(lo, d)));
+    lower_copy_column(lo, v, d, stage);
     return;
   }
   if (v->part && !v->aligned) {

@@ -167,8 +167,15 @@ Smem t_smem(Tb *, const char *name, Dtype, int rows, int cols);
  * a barrier of the block stands behind all that was read of them, and nothing is on its
  * way. */
 Smem t_smem_over(Tb *, const Ring *first, const char *name, Dtype, int rows, int cols);
-/* Who fills the stages: the threads of the block by cp.async, or one lane by TMA. */
-typedef enum Fill { FILL_COPY, FILL_TMA } Fill;
+/* Who fills the stages: the threads of the block by cp.async; one lane by TMA; of a box of
+ * one column all lanes of a warp (T_WHOLE_WARP), element by element.  Of the last two
+ * mbarriers guard the stages, and whoever fills is not who consumes. */
+typedef enum Fill { FILL_COPY, FILL_TMA, FILL_LANES } Fill;
+static inline bool
+fill_is_guarded(Fill fill)
+{
+  return fill != FILL_COPY;
+}
 /* What the L2 cache shall do with the lines of a producer_load. */
 typedef enum Hint { HINT_NONE, HINT_ONCE, HINT_KEEP } Hint;
 
@@ -177,7 +184,7 @@ typedef struct RingArgs {
   Fill fill;
   Dtype ty;
   int rows, cols, stages;
-  int consumers; /* FILL_TMA: warps that release each stage */
+  int consumers; /* guarded: warps that release each stage */
   int cluster;   /* FILL_TMA: 2: two blocks of a cluster fetch half of the rows each */
   bool word;     /* FILL_TMA: a number goes with each stage */
 } RingArgs;

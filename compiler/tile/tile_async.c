@@ -41,12 +41,23 @@ arrived(Tb *t, int last, bool block)
 static void
 fits(Tb *t, const SmemDecl *d, int rows, View v)
 {
-  bool column = smem_is_column(d);
   if (v.n != rows || v.x->cols > d->cols || v.x->ty != d->ty)
     t_fail(t, "%s: %d rows of %s do not fit", d->name, v.n, v.x->name);
-  if (column && (v.pages || v.pack > 1 || t->prog->by_keys || tile_role(t)))
-    t_fail(t, "%s: a column is copied by a block without roles, from rows in a series",
-           d->name);
+  if (smem_is_column(d) && (v.pages || v.pack > 1))
+    t_fail(t, "%s: a column is copied from rows in a series", d->name);
+}
+
+/* A column comes by all threads of a block, or by the lanes of a warp. */
+static void
+fits_ring(Tb *t, const Ring *r, View v)
+{
+  bool column = smem_is_column(&r->mem), lanes = r->fill == FILL_LANES;
+  fits(t, &r->mem, r->mem.rows, v);
+  if (lanes && (!column || v.x->ty != DT_F32))
+    t_fail(t, "%s: the lanes of a warp fill boxes of one column of fp32", r->mem.name);
+  if (column && !lanes && (r->fill == FILL_TMA || t->prog->by_keys || tile_role(t)))
+    t_fail(t, "%s: a column is copied by a block without roles, or by the lanes of a warp",
+           r->mem.name);
 }
 
 /* A part of rows: rings alone are filled with it. */
@@ -144,6 +155,17 @@ push_by_tma(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
 }
 
 static void
+push_by_lanes(Tb *t, const Ring *r, Op *op, const ProducerArgs *a)
+{
+  const Region *warp = region_warp(t->here);
+  if (!warp || !warp->whole)
+    t_fail(t, "producer_load %s: a column is a whole warp's work", r->mem.name);
+  if (a->when || a->hint || a->src.part)
+    t_fail(t, "producer_load %s: a column has no condition, hint or part", r->mem.name);
+  op->when = i_int(1);
+}
+
+static void
 still_open(Tb *t, const Ring *r)
 {
   if (r->closed)
@@ -158,12 +180,14 @@ t_producer_load_(Tb *t, Ring *r, const ProducerArgs *a)
     t_fail(t, "producer_load %s: %s", r->mem.name,
            r->word ? "a stage without its word" : "the ring has no words");
   if (a->src.x || !r->word)
-    fits(t, &r->mem, r->mem.rows, a->src);
+    fits_ring(t, r, a->src);
   Op *op = tile_op(t, OP_PRODUCER_LOAD);
   op->ring = r;
   op->view = a->src;
   if (r->fill == FILL_TMA)
     push_by_tma(t, r, op, a);
+  else if (r->fill == FILL_LANES)
+    push_by_lanes(t, r, op, a);
   else
     push_by_copy(t, r, op, a);
 }

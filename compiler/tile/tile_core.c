@@ -299,7 +299,7 @@ t_smem_over(Tb *t, const Ring *first, const char *name, Dtype ty, int rows, int 
 }
 
 enum {
-  MBARRIERS = 16, /* bytes of a stage's two, FILL_TMA: full and empty */
+  MBARRIERS = 16, /* bytes of a stage's two, where they guard it: full and empty */
   WORD = 8        /* of its word, with what keeps mbarriers aligned */
 };
 
@@ -307,7 +307,7 @@ int
 ring_bytes(const RingArgs *a)
 {
   int box = s_bytes(a->ty, a->rows, a->cols);
-  int barriers = a->fill == FILL_TMA ? MBARRIERS : 0, word = a->word ? WORD : 0;
+  int barriers = fill_is_guarded(a->fill) ? MBARRIERS : 0, word = a->word ? WORD : 0;
   return a->stages * (box + barriers + word);
 }
 
@@ -327,7 +327,7 @@ t_ring_(Tb *t, const RingArgs *a)
   r->consumers = a->consumers;
   r->cluster = a->cluster;
   r->word = a->word;
-  if (a->fill == FILL_TMA &&
+  if (fill_is_guarded(a->fill) &&
       (a->consumers < 1 || a->rows / (a->cluster ? a->cluster : 1) > 256))
     t_fail(t, "ring %s: %d consumers, boxes of %d rows", a->name, a->consumers, a->rows);
   if (a->word && (a->fill != FILL_TMA || a->cluster > 1))
@@ -373,7 +373,7 @@ tile_plan(Tb *t)
   at = place_over(t, place_boxes(t, true, at));
   for (int i = 0; i < t->prog->rings.n; i++) {
     Ring *r = t->prog->rings.at[i];
-    if (r->fill != FILL_TMA)
+    if (!fill_is_guarded(r->fill))
       continue;
     r->full_at = at;
     r->empty_at = at + MBARRIERS / 2 * r->mem.stages;

@@ -94,9 +94,9 @@ struct Ring {
   int id;
   Fill fill;
   int consumers, cluster;
-  bool word;             /* a number goes with each stage */
-  int full_at, empty_at; /* FILL_TMA: offsets of the mbarriers, by the plan … */
-  int word_at;           /* … and of the words, as far apart */
+  bool word;                        /* a number goes with each stage */
+  int full_at, empty_at;            /* guarded: offsets of the mbarriers, by the plan … */
+  int word_at;                      /* … and of the words, as far apart */
   int produced, consumed, released; /* while building: counts along the straight line */
   int barrier_released;             /* of `released`, those before the last block barrier */
   bool closed; /* a block of work has left stages filled: nothing comes behind */

@@ -21,6 +21,10 @@ HOW = {
     ("bwd_mma", "passes=2,num_stages=2,block_m=16,block_n=64,num_warps=4"): TARGETS[1:],
     ("bwd_mma", "passes=3,num_stages=1,block_m=16,dq_stages=1"): TARGETS,
     ("bwd_mma", "passes=3,num_stages=2,block_m=16,dq_stages=2,dq_block_n=16"): TARGETS[1:],
+    ("bwd_wgmma", ""): ("sm_90a",),
+    ("bwd_wgmma", "passes=2,num_stages=2,block_m=16,block_n=64,num_warps=8,dq_block_m=64,dq_block_n=32"): ("sm_90a",),
+    ("bwd_wgmma", "passes=3,num_stages=1,block_m=16,block_n=128,num_warps=12,dq_stages=1,dq_block_m=128,"
+                  "dq_block_n=16"): ("sm_90a",),
 }
 LENGTHS = ("", "cu_seqlens_q cu_seqlens_k", "cu_seqlens_q", "cu_seqlens_k", "seqused_q seqused_k", "seqused_k",
            "cu_seqlens_q cu_seqlens_k seqused_k", "leftpad_k", "seqused_k leftpad_k", "cu_seqlens_k leftpad_k")
@@ -58,7 +62,7 @@ def wide(case):
 
 
 def has_registers(case):
-    """Of bwd_mma: what a warp keeps of gradients, expressions and copies on their way."""
+    """Of bwd_mma and bwd_wgmma: what a warp keeps of gradients, expressions and copies on their way."""
     both, widest = wide(case)
     if case["target"] == "sm_75" and widest > 128:
         return False
@@ -81,7 +85,7 @@ def possible(case):
         return False
     if case["how"][0] != "ref_bwd" and "GRAD" in case["more"] and grads_of(case) != ["lse"]:
         return False  # it has no gradients of tables
-    if case["how"][0] == "bwd_mma" and not has_registers(case):
+    if case["how"][0] != "ref_bwd" and not has_registers(case):
         return False
     if case["how"][0] != "ref_bwd" and case["dtype"] not in ("fp16", "bf16"):
         return False

@@ -1,5 +1,6 @@
-"""What ptxas makes of bwd_mma's default schedules: of every head_dim on every target nothing may
-spill, whatever masks, sequences or expressions there are.
+"""What ptxas makes of default schedules of bwd_mma, and on sm_90a of bwd_wgmma: of every head_dim on
+every target nothing may spill, whatever masks, sequences or expressions there are, and no remark
+C75xx says that products run one after the other.
 
     bwd_gate.py ATTNC [--shard I/N] [--target T] [--dim D] [-v]   a cell a line
     bwd_gate.py - --self-test                                     can it fail?
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 
-TARGETS = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_120"]
+TARGETS = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_120"]
+TEMPLATE = dict.fromkeys(TARGETS, "bwd_mma") | {"sm_90a": "bwd_wgmma"}
 DIMS = [(d, d) for d in range(8, 257, 8)] + [(192, 128), (128, 192), (64, 256), (256, 64)]
 # By turns: a cell has one of them.
 MORE = [
@@ -53,6 +55,11 @@ def spilled(log):
     return found
 
 
+def serialised(log):
+    """Remarks that products do not run beside each other."""
+    return sorted(set(re.findall(r"C75\d\d", log)))
+
+
 def text_of(target, dim, more):
     dtype = "fp16" if target == "sm_75" else "bf16"
     return (f"attnc: 1\nname: gate\ndtype: {dtype}\nhead_dim: {dim[0]}\nhead_dim_v: {dim[1]}\n"
@@ -67,7 +74,7 @@ def judge(attnc, target, dim, more, shape):
             f.write(text_of(target, dim, more))
         out = os.path.join(folder, "out")
         done = subprocess.run([attnc, "compile", path, "--op", "bwd", "--arch", target, "--shape",
-                               shape, "--schedule", "template=bwd_mma", "--emit", "ptx,json", "-o",
+                               shape, "--schedule", f"template={TEMPLATE[target]}", "--emit", "ptx,json", "-o",
                                out], capture_output=True, text=True)
         plain = target != "sm_75" and "bias" not in more
         if done.returncode == 4 and (target, dim) in REFUSED and not plain:
@@ -77,11 +84,11 @@ def judge(attnc, target, dim, more, shape):
         ptx, = [os.path.join(out, n) for n in os.listdir(out) if n.endswith(".ptx")]
         made = subprocess.run(["ptxas", "-v", f"-arch={target}", ptx, "-o", os.devnull],
                               capture_output=True, text=True)
-    what = re.search(r"bwd_mma \d.*?(?=  )", done.stdout)
+    what = re.search(r"bwd_\w+ \d.*?(?=  )", done.stdout)
     if made.returncode:
         return made.stderr.strip(), what and what.group(0)
     spills = spilled(made.stderr)
-    bad = ", ".join(f"{entry} spills {n} bytes" for entry, n in spills.items())
+    bad = ", ".join([f"{entry} spills {n} bytes" for entry, n in spills.items()] + serialised(made.stderr))
     return bad or None, what and what.group(0)
 
 
@@ -92,6 +99,8 @@ def self_test():
            "    8 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads\n")
     assert spilled(log) == {"b": 12}
     assert not spilled(log.split("entry function 'b'")[0])
+    assert serialised("info : (C7512) Potential Performance Loss: wgmma.mma_async") == ["C7512"]
+    assert not serialised(log)
     seen = {(more, target) for target, _, more, _ in cells()}
     assert len(seen) == len(MORE) * len(TARGETS)
 

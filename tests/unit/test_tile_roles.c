@@ -334,6 +334,63 @@ word_of_none(Tb *t)
     t_stage_word(t, t_consumer_peek(t, s.k));
 }
 
+/* ---- a column by the lanes of a warp ---- */
+
+static Ring *
+column_ring(Tb *t, Dtype ty, int cols)
+{
+  return t_ring(t, .name = "c", .fill = FILL_LANES, .ty = ty, .rows = 64, .cols = cols,
+                .stages = 1, .consumers = 8);
+}
+
+static View
+column(Tb *t)
+{
+  Tensor *x = NEW(t_arena(t), Tensor);
+  *x = *a_tensor(t);
+  x->ty = DT_F32;
+  x->cols = 1;
+  return v_rows(x, i_int(0), i_int(0), i_int(0), 64);
+}
+
+static void
+column_of_one_lane(Tb *t)
+{
+  Ring *c = column_ring(t, DT_F32, 1);
+  T_ROLE (t, LOADER)
+    T_WARP (t, 0)
+      t_producer_load(t, c, .src = column(t));
+}
+
+static void
+lanes_of_a_box(Tb *t)
+{
+  Ring *c = column_ring(t, DT_F16, 64);
+  T_ROLE (t, LOADER)
+    T_WHOLE_WARP(t, 0)
+  t_producer_load(t, c, .src = v_rows(a_tensor(t), i_int(0), i_int(0), i_int(0), 64));
+}
+
+static void
+column_by_tma(Tb *t)
+{
+  Ring *c = t_ring(t, .name = "c", .fill = FILL_TMA, .ty = DT_F32, .rows = 64, .cols = 1,
+                   .stages = 1, .consumers = 8);
+  T_ROLE (t, LOADER)
+    T_WARP (t, 0)
+      t_producer_load(t, c, .src = column(t));
+}
+
+static void
+column_if(Tb *t)
+{
+  Ring *c = column_ring(t, DT_F32, 1);
+  Idx when = i_int(1);
+  T_ROLE (t, LOADER)
+    T_WHOLE_WARP(t, 0)
+  t_producer_load(t, c, .src = column(t), .when = &when);
+}
+
 /* By TMA a row's part ends where the tensor does. */
 static void
 part_until(Tb *t)
@@ -492,6 +549,11 @@ static const struct {
     {no_whole_warp, "warp 4 is none of"},
     {last_of_two_teams, "last: several teams have the rows of the block"},
     {lent_by_all, "TMA is one lane's work"},
+    {column_of_one_lane, "producer_load c: a column is a whole warp's work"},
+    {lanes_of_a_box, "c: the lanes of a warp fill boxes of one column of fp32"},
+    {column_by_tma, "c: a column is copied by a block without roles, or by the lanes of a "
+                    "warp"},
+    {column_if, "producer_load c: a column has no condition, hint or part"},
     {part_until, "producer_load k: the map of k ends with the tensor"},
     {either_of_two_rings, "two stages of one ring"},
     {used_without_a_value, "has no value yet"},
