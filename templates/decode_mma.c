@@ -43,17 +43,10 @@ keys_of(const Cta *c, const Tensor *x, TileIter j)
   return j.in_bounds ? v_in_bounds(v) : v;
 }
 
-/* Rows behind the last whole position are nobody's. */
 static View
 rows_of(const Cta *c, const Tensor *x)
 {
-  View v = seq_queries(&c->w.seq, x, c->w.h, c->w.q0, c->s->bm);
-  if (c->pack == 1)
-    return v;
-  Idx behind = i_add(c->w.q0, c->s->bm / c->pack);
-  if (c->s->bm % c->pack)
-    v = v_until(v, i_min(behind, c->p->sq));
-  return v_pack(v, c->pack);
+  return partition_rows(c->part, &c->w, x);
 }
 
 static At
@@ -158,6 +151,13 @@ finish(Tb *t, Cta *c)
     return;
   }
   item_sums_store(t, &mine, o);
+  if (c->parts->combined) {
+    T_WORK (t, i_lt(c->item.parts, 2)) {
+      item_sums_spoil(t, &mine);
+      write_out(t, c, o);
+    }
+    return;
+  }
   Idx last = item_sums_last(t, &mine);
   T_WORK (t, i_lt(0, last)) {
     Tile *all = t_var(t, o);
@@ -231,7 +231,8 @@ decode_items(Tb *t, const Call *p, const Sched *s, const ItemParts *parts)
   Partition part = decode_partition(p, p->spec, s);
   Cta c = {.s = s, .part = &part, .pack = part.pack, .parts = parts};
   memory(t, &c, p->spec);
-  Span mine = splits_mine(t, &part, parts->plan, decode_resident(p->spec, t_target(t), s));
+  SplitsGrid grid = {decode_resident(p->spec, t_target(t), s), 1};
+  Span mine = splits_mine(t, &part, parts->plan, &grid);
   int told = decode_told(p->spec, t_target(t), s);
   if (told)
     t_resident(t, told);
@@ -259,12 +260,15 @@ attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
     return;
   }
   Partition host = decode_partition(call, call->spec, s);
-  int cols = part_cols(shared > 1 ? shared : s->warps, s->bm, call->dv);
-  parts =
-      item_parts_entry(b, &host, decode_of(s)->split_keys, cols); /* the first regions */
+  parts = item_parts_entry(b, &host,
+                           &(ItemPartsArgs){.keys = decode_of(s)->split_keys,
+                                            .warps = shared > 1 ? shared : s->warps,
+                                            .combined = decode_of(s)->combine});
   attend_ahead(b, call, ahead);
   T_ENTRY (b, t, "decode", .warps = s->warps, .warps_k = own, .warps_n = shared)
     decode_items(t, t_call(t), s, &parts);
+  if (parts.combined)
+    item_parts_combine(b, &host, &parts);
 }
 
 static void
@@ -278,13 +282,14 @@ print(const Sched *s, Str *out)
   if (decode_of(s)->pack_gqa)
     str_printf(out, ", packed heads");
   if (decode_of(s)->split_keys)
-    str_printf(out, ", items of %d keys", decode_of(s)->split_keys);
+    str_printf(out, ", items of %d keys%s", decode_of(s)->split_keys,
+               decode_of(s)->combine ? ", added up by a step" : "");
 }
 
 const Template decode_mma = {
     .name = "decode_mma",
     .what = "few rows, whose keys warps share out: sm_75 and up",
-    .revision = 2,
+    .revision = 3,
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .applicable = decode_applicable,

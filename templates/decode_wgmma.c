@@ -35,14 +35,7 @@ typedef struct Block {
 static View
 rows_of(const Cta *c, const Block *b, const Tensor *x)
 {
-  int n = wgmma_rows(), pack = c->part->pack;
-  View v = seq_queries(&b->w.seq, x, b->w.h, b->w.q0, n);
-  if (pack == 1)
-    return v;
-  Idx behind = i_add(b->w.q0, n / pack);
-  if (n % pack) /* rows behind the last whole position are nobody's */
-    v = v_until(v, i_min(behind, b->w.seq.call->sq));
-  return v_pack(v, pack);
+  return partition_rows(c->part, &b->w, x);
 }
 
 static At
@@ -190,6 +183,13 @@ finish(Tb *t, const Cta *c, const Block *b, Sums *my)
   }
   softmax_reduce(t, &my->sm);
   item_sums_store(t, &sums, *my->acc);
+  if (c->parts->combined) {
+    T_WORK (t, i_lt(b->item.parts, 2)) {
+      item_sums_spoil(t, &sums);
+      write_out(t, c, b, my, *my->acc);
+    }
+    return;
+  }
   Idx last = item_sums_last(t, &sums);
   T_WORK (t, i_lt(0, last)) {
     t_sync(t); /* what t_last said has been read: it stands where O leaves */
@@ -308,8 +308,8 @@ decode_items(Tb *t, const Call *p, const Sched *s, const ItemParts *parts)
   Cta c = {.p = p, .s = s, .part = &part, .parts = parts};
   memory(t, &c, p->spec);
   t_exchange(t, c.qs); /* what t_last says, when nobody reads Q any more */
-  c.mine =
-      splits_mine(t, &part, parts->plan, decode_wgmma_resident(p->spec, t_target(t), s));
+  SplitsGrid grid = {decode_wgmma_resident(p->spec, t_target(t), s), 1};
+  c.mine = splits_mine(t, &part, parts->plan, &grid);
   roles(t, &c);
 }
 
@@ -333,13 +333,19 @@ attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
     return;
   }
   Partition host = decode_wgmma_partition(call, call->spec, s);
-  int cols = part_cols(1, wgmma_rows(), call->dv);
-  parts = item_parts_entry(b, &host, keys, cols); /* its regions are the first */
+  parts = item_parts_entry(b, &host,
+                           &(ItemPartsArgs){
+                               .keys = keys,
+                               .warps = 1,
+                               .combined = decode_wgmma_of(s)->combine,
+                           });
   attend_ahead(b, call, ahead);
   T_ENTRY (b, t, "decode", .warps = s->warps) {
     say_resident(t, call, s);
     decode_items(t, t_call(t), s, &parts);
   }
+  if (parts.combined)
+    item_parts_combine(b, &host, &parts);
 }
 
 static void
@@ -350,7 +356,8 @@ print(const Sched *s, Str *out)
   if (decode_wgmma_of(s)->pack_gqa)
     str_printf(out, ", packed heads");
   if (decode_wgmma_of(s)->split_keys)
-    str_printf(out, ", items of %d keys", decode_wgmma_of(s)->split_keys);
+    str_printf(out, ", items of %d keys%s", decode_wgmma_of(s)->split_keys,
+               decode_wgmma_of(s)->combine ? ", added up by a step" : "");
 }
 
 static const SchedField options[] = {DECODE_ITEM_OPTIONS(SCHED_ROW)};
@@ -358,7 +365,7 @@ static const SchedField options[] = {DECODE_ITEM_OPTIONS(SCHED_ROW)};
 const Template decode_wgmma = {
     .name = "decode_wgmma",
     .what = "up to 64 rows on wgmma and TMA: sm_90a",
-    .revision = 1,
+    .revision = 2,
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .applicable = decode_wgmma_applicable,

@@ -3,7 +3,11 @@
  *
  * Of each item O, and its rows' references and sums, have a place in workspace.  Whoever
  * has stored its own counts itself; who counts last adds up all of them in the order of
- * their numbers, so that the bits do not depend on who that is. */
+ * their numbers, so that the bits do not depend on who that is.
+ *
+ * Or a launch of its own adds them up (`combined`), in the same order and to the same bits:
+ * a warp has a row, and some of its parts on their way at once, where the last CTA has them
+ * one behind the other. */
 #ifndef ATTNC_TEMPLATES_ITEM_PARTS_H
 #define ATTNC_TEMPLATES_ITEM_PARTS_H
 
@@ -13,10 +17,21 @@
 typedef struct ItemParts {
   const Splits *plan; /* NULL: a CTA has all keys of a block */
   const WorkRegion *o, *rows;
+  bool combined;
 } ItemParts;
 
-/* The plan's entry and all regions; items of `keys` keys, o_cols: part_cols of an O. */
-ItemParts item_parts_entry(Build *, const Partition *host, int keys, int o_cols);
+/* Items of `keys` keys; O's columns are shared out to so many warps. */
+typedef struct ItemPartsArgs {
+  int keys, warps;
+  bool combined;
+} ItemPartsArgs;
+/* The plan's entry and all regions, which are the first. */
+ItemParts item_parts_entry(Build *, const Partition *host, const ItemPartsArgs *);
+/* The entry that adds up the parts of blocks that have several, behind that which makes
+ * them: of `pack` heads a position, item_parts_combined_rows rows a CTA. */
+enum { ITEM_PARTS_HEADS_MOST = 32 }; /* of a position */
+int item_parts_combined_rows(int pack);
+void item_parts_combine(Build *, const Partition *host, const ItemParts *);
 
 /* What a CTA has of an item: O is rows x cols, the sums are those of softmax_merge. */
 typedef struct ItemSums {
@@ -32,5 +47,6 @@ void item_sums_store(Tb *, const ItemSums *, Tile o);
 Idx item_sums_last(Tb *, const ItemSums *);
 /* All parts in their order, whoever is the last; rows that had no room are NaN. */
 void item_sums_add(Tb *, const ItemSums *, Tile *o);
+void item_sums_spoil(Tb *, const ItemSums *); /* the latter alone */
 
 #endif

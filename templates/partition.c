@@ -227,6 +227,18 @@ partition_order(const Case *c, const Partition *p)
   return x;
 }
 
+View
+partition_rows(const Partition *p, const WorkTile *w, const Tensor *x)
+{
+  View v = seq_queries(&w->seq, x, w->h, w->q0, p->bm);
+  if (p->pack == 1)
+    return v;
+  Idx behind = i_add(w->q0, p->bm / p->pack);
+  if (p->bm % p->pack)
+    v = v_until(v, i_min(behind, w->seq.call->sq));
+  return v_pack(v, p->pack);
+}
+
 Walk
 partition_keys(Tb *t, const Partition *p, const WorkTile *w)
 {

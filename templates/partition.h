@@ -109,6 +109,9 @@ Idx partition_next_tile(const TileScheduler *,
 /* Blocks of a head, of all batches, and that of a number, of head 0: `is` there one? */
 Idx partition_slots(const Partition *);
 WorkTile partition_slot(Tb *, const Partition *, Idx slot);
+/* The block's rows of a tensor of queries.  Rows behind the last whole position are
+ * nobody's. */
+View partition_rows(const Partition *, const WorkTile *, const Tensor *);
 /* The key tiles of a block. */
 Walk partition_keys(Tb *, const Partition *, const WorkTile *);
 /* The same walk, by the lists of classes.c. */

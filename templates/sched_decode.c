@@ -4,7 +4,7 @@
 #include "templates/cost.h"
 #include "templates/extremes.h"
 #include "templates/fwd.h"
-#include "templates/splits.h"
+#include "templates/item_parts.h"
 #include "templates/units.h"
 
 #include <limits.h>
@@ -89,7 +89,10 @@ static const SpaceAxis wide_tiles = {
 static const SpaceAxis stages = {{"num_stages"}, 4, {{1}, {2}, {3}, {4}}};
 static const SpaceAxis q_place = {{"q_in_regs"}, 2, {{false}, {true}}};
 static const SpaceAxis packed = {{"pack_gqa"}, 2, {{false}, {true}}};
-static const SpaceAxis split = {{"split_keys"}, 3, {{0}, {512}, {1024}}};
+const SpaceAxis decode_split_axis = {
+    {"split_keys", "combine"},
+    5,
+    {{0, false}, {512, false}, {1024, false}, {512, true}, {1024, true}}};
 
 /* Up to it warps with keys of their own have room for all that they may have. */
 static int
@@ -103,10 +106,10 @@ const SpaceAxis *const *
 decode_axes(const Case *c)
 {
   static const SpaceAxis *const all[2][2][7] = {
-      {{&block_rows, &key_tiles, &q_place, &packed, &split},
-       {&block_rows, &key_tiles, &stages, &q_place, &packed, &split}},
-      {{&block_rows, &wide_tiles, &q_place, &packed, &split},
-       {&block_rows, &wide_tiles, &stages, &q_place, &packed, &split}}};
+      {{&block_rows, &key_tiles, &q_place, &packed, &decode_split_axis},
+       {&block_rows, &key_tiles, &stages, &q_place, &packed, &decode_split_axis}},
+      {{&block_rows, &wide_tiles, &q_place, &packed, &decode_split_axis},
+       {&block_rows, &wide_tiles, &stages, &q_place, &packed, &decode_split_axis}}};
   return all[widest(c->spec) > narrow_most(c->target)][c->target->cp_async];
 }
 
@@ -211,9 +214,8 @@ live_regs(const Spec *p, const Target *g, const Sched *s)
 enum { LIVE_MAX = 166 }; /* as in fwd_mma */
 
 static bool
-refuse_rows(const Case *c, const Sched *s, Why *why)
+refuse_rows(const Sched *s, Why *why)
 {
-  int group = c->spec->group_size;
   if (s->bm != 16 && s->bm != ROWS_MOST)
     return refused(why, "block_m %d is not 16 or %d", s->bm, ROWS_MOST);
   int n = decode_of(s)->warps_n, beside = decode_shares_rows(s) ? n : s->warps;
@@ -229,8 +231,6 @@ refuse_rows(const Case *c, const Sched *s, Why *why)
   if (decode_of(s)->split_keys % s->bn)
     return refused(why, "split_keys %d is not a multiple of block_n %d",
                    decode_of(s)->split_keys, s->bn);
-  if (decode_of(s)->pack_gqa && (group < 2 || group > s->bm))
-    return refused(why, "pack_gqa takes a pinned group_size of 2 … %d", s->bm);
   return false;
 }
 
@@ -252,16 +252,32 @@ refuse_two_blocks(const Case *c, const Sched *s, Why *why)
 }
 
 bool
+decode_refuse_items(const Case *c, DecodeItems x, int bm, bool packs, Why *why)
+{
+  int group = c->spec->group_size;
+  if (c->num_splits && !x.keys)
+    return refused(why, "num_splits %lld is for schedules with split_keys",
+                   (long long)c->num_splits);
+  if (packs && (group < 2 || group > bm))
+    return refused(why, "pack_gqa takes a pinned group_size of 2 … %d", bm);
+  if (x.combine && !x.keys)
+    return refused(why, "combine is for schedules with split_keys");
+  if (x.combine && packs && group > ITEM_PARTS_HEADS_MOST)
+    return refused(why, "combine takes groups of %d heads at most", ITEM_PARTS_HEADS_MOST);
+  return false;
+}
+
+bool
 decode_refuse(const Case *c, const Sched *s, Why *why)
 {
   const Target *g = c->target;
-  if (c->num_splits && !decode_of(s)->split_keys)
-    return refused(why, "num_splits %lld is for schedules with split_keys",
-                   (long long)c->num_splits);
+  DecodeItems items = {decode_of(s)->split_keys, decode_of(s)->combine};
+  if (decode_refuse_items(c, items, s->bm, decode_of(s)->pack_gqa, why))
+    return true;
   if (!decode_shares_rows(s) && !decode_own_columns(c))
     return refused(why, "a warp has no room for more than %d columns: warps_n is 1",
                    own_most(c->spec, g));
-  if (refuse_rows(c, s, why) || fwd_refuse_keys(c->spec, s->bn, s->stages, why))
+  if (refuse_rows(s, why) || fwd_refuse_keys(c->spec, s->bn, s->stages, why))
     return true;
   if (s->stages > 1 && !g->cp_async)
     return refused(why, "num_stages %d needs cp.async, which %s has not", s->stages,
@@ -375,12 +391,35 @@ decode_partition(const Call *call, const Spec *p, const Sched *s)
 
 /* A block's start waits for Q and its first tile, and its end for the merge of warps; where
  * keys are split for parts on their way to memory, the counter, and back. */
-enum { BLOCK_WAITS = 1500, PART_WAITS = 2500 };
+enum { BLOCK_WAITS = 1500, PART_WAITS = 2500, PART_STORED = 500 };
 
 double
-decode_block_waits(bool splits)
+decode_block_waits(DecodeItems x)
 {
-  return BLOCK_WAITS + (splits ? PART_WAITS : 0);
+  return BLOCK_WAITS + (!x.keys ? 0 : x.combine ? PART_STORED : PART_WAITS);
+}
+
+/* The last CTA loads a part's rows, and with what they say its O, each from the L2 cache,
+ * then the next one's; a step begins when all else has ended, finds its block, and has four
+ * parts on their way at once. */
+enum { MEET_PART = 1000, MEET_STEP = 5000, MEET_AT_ONCE = 4 };
+
+static double
+meeting(double parts, DecodeItems x)
+{
+  if (!x.keys)
+    return 0;
+  if (x.combine)
+    return MEET_STEP + (parts > 1 ? ceil(parts / MEET_AT_ONCE) * MEET_PART : 0);
+  return parts > 1 ? parts * MEET_PART : 0;
+}
+
+static double
+parts_of(const Case *c, int split_keys)
+{
+  int64_t each = split_keys, n = each ? (c->sk + each - 1) / each : 1;
+  n = n < 1 ? 1 : n > SPLITS_MOST ? SPLITS_MOST : n;
+  return split_keys && c->num_splits ? (double)c->num_splits : (double)n;
 }
 
 static double
@@ -397,8 +436,7 @@ static Case
 split_case(const Case *c, int split_keys)
 {
   Case k = *c;
-  int64_t each = split_keys, parts = each ? (c->sk + each - 1) / each : 1;
-  parts = parts < 1 ? 1 : parts > SPLITS_MOST ? SPLITS_MOST : parts;
+  int64_t parts = (int64_t)parts_of(c, split_keys);
   if ((double)c->b * (double)c->h * (double)parts > INT_MAX)
     return k;
   k.b *= parts;
@@ -406,8 +444,9 @@ split_case(const Case *c, int split_keys)
   return k;
 }
 
-Case
-decode_assume(const Case *c, int split_keys)
+/* The sizes that are not known. */
+static Case
+sizes_assumed(const Case *c)
 {
   Case k = *c;
   k.sq = c->sq ? c->sq : 1;
@@ -415,7 +454,21 @@ decode_assume(const Case *c, int split_keys)
   k = cost_assume(&k);
   if (c->spec->group_size && !c->hk)
     k.hk = k.h / c->spec->group_size > 0 ? k.h / c->spec->group_size : 1;
+  return k;
+}
+
+Case
+decode_assume(const Case *c, int split_keys)
+{
+  Case k = sizes_assumed(c);
   return split_case(&k, split_keys);
+}
+
+double
+decode_items_end(const Case *c, DecodeItems x)
+{
+  Case k = sizes_assumed(c);
+  return meeting(parts_of(&k, x.keys), x);
 }
 
 SchedCost
@@ -433,12 +486,14 @@ decode_cost(const Case *c, const Sched *s)
   r.flight_wanted = c->target->mem_flight;
   r.key_clocks = tile / s->bn / c->target->mem_clk;
   r.product_clocks = product_clocks(c);
-  double waits = decode_block_waits(decode_of(s)->split_keys);
+  DecodeItems items = {decode_of(s)->split_keys, decode_of(s)->combine};
+  double waits = decode_block_waits(items);
   BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),
                         .partial = tile_clocks(&k, s, true, ctas),
                         .block = waits / (double)ctas,
                         .start = (COST_LAUNCH + COST_GLOBAL) / (double)ctas};
-  r.cycles = cost_clocks(&k, &p, &clocks);
+  double end = decode_items_end(c, items);
+  r.cycles = cost_clocks(&k, &p, &clocks) + end;
   return r;
 }
 

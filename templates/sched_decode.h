@@ -11,7 +11,9 @@
   X(pack_gqa, BOOL, 0, 1, NULL, KEEP, "true", "Rows are positions and heads of a group.")  \
   X(split_keys, INT, 0, 65536, NULL, KEEP, "512",                                          \
     "Keys of an item, doubled as often as makes 32 items of a row; 0: a row is one "       \
-    "CTA's.")
+    "CTA's.")                                                                              \
+  X(combine, BOOL, 0, 1, NULL, KEEP, "true",                                               \
+    "A launch of its own adds up the items of a row; else their last CTA does.")
 #define DECODE_OPTIONS(X)                                                                  \
   X(q_in_regs, BOOL, 0, 1, NULL, KEEP, "true", "Keep q in registers.")                     \
   X(warps_n, INT, 1, 4, NULL, KEEP, "2",                                                   \
@@ -46,8 +48,17 @@ Case decode_assume(const Case *, int split_keys);
 /* Clocks of bringing a tile of so many bytes while `flight` bytes are on their way to the
  * multiprocessor. */
 double decode_memory_clocks(const Target *, double tile, double flight);
+/* Keys of an item, and who adds them up, of either template of few rows. */
+typedef struct DecodeItems {
+  int keys;
+  bool combine;
+} DecodeItems;
 /* What a block's start and end wait for. */
-double decode_block_waits(bool splits);
+double decode_block_waits(DecodeItems);
+/* Clocks in which the parts of a block of the case are added up, once all have come. */
+double decode_items_end(const Case *, DecodeItems);
+extern const SpaceAxis decode_split_axis;
+bool decode_refuse_items(const Case *, DecodeItems, int bm, bool packs, Why *);
 Sched decode_initial(const Case *);
 SmemLayout decode_layout(const Spec *, const Sched *);
 Partition decode_partition(const Call *, const Spec *, const Sched *);

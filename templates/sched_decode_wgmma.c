@@ -69,13 +69,12 @@ static const SpaceAxis narrow_tiles = {
     {"block_n", "num_stages"}, 5, {{64, 3}, {64, 2}, {128, 2}, {128, 3}, {64, 4}}};
 /* Of two that cost the same the one that reads a group's keys once. */
 static const SpaceAxis packed = {{"pack_gqa"}, 2, {{true}, {false}}};
-static const SpaceAxis split = {{"split_keys"}, 3, {{0}, {512}, {1024}}};
 
 const SpaceAxis *const *
 decode_wgmma_axes(const Case *c)
 {
-  static const SpaceAxis *const all[2][4] = {{&key_tiles, &packed, &split},
-                                             {&narrow_tiles, &packed, &split}};
+  static const SpaceAxis *const all[2][4] = {{&key_tiles, &packed, &decode_split_axis},
+                                             {&narrow_tiles, &packed, &decode_split_axis}};
   return all[c->spec->head_dim + c->spec->head_dim_v < NARROW];
 }
 
@@ -138,12 +137,19 @@ live_regs(const Spec *p, const Sched *s)
   return p->head_dim_v / 2 + s->bn / 2 + pw + mods;
 }
 
+static DecodeItems
+items_of(const Sched *s)
+{
+  return (DecodeItems){decode_wgmma_of(s)->split_keys, decode_wgmma_of(s)->combine};
+}
+
 /* Where parts of a row meet a thread has O and one of them (ptxas 13.0 spilled 96 bytes of
  * head_dim_v 176 in 168 registers, none of 160). */
 static int
 registers(const Spec *p, const Sched *s)
 {
-  int meeting = decode_wgmma_of(s)->split_keys ? p->head_dim_v + 8 : 0;
+  DecodeItems items = items_of(s);
+  int meeting = items.keys && !items.combine ? p->head_dim_v + 8 : 0;
   return least(MOST_REGS, largest(live_regs(p, s) + OTHERS, meeting));
 }
 
@@ -168,19 +174,14 @@ decode_wgmma_resident(const Spec *p, const Target *g, const Sched *s)
 static bool
 refuse_shape(const Case *c, const Sched *s, Why *why)
 {
-  int group = c->spec->group_size, keys = decode_wgmma_of(s)->split_keys;
+  int keys = decode_wgmma_of(s)->split_keys;
   if (s->bm != wgmma_rows())
     return refused(why, "block_m %d is not %d", s->bm, wgmma_rows());
   if (s->warps != warps())
     return refused(why, "num_warps %d is not %d, one of which loads", s->warps, warps());
   if (keys % s->bn)
     return refused(why, "split_keys %d is not a multiple of block_n %d", keys, s->bn);
-  if (c->num_splits && !keys)
-    return refused(why, "num_splits %lld is for schedules with split_keys",
-                   (long long)c->num_splits);
-  if (decode_wgmma_of(s)->pack_gqa && (group < 2 || group > s->bm))
-    return refused(why, "pack_gqa takes a pinned group_size of 2 … %d", s->bm);
-  return false;
+  return decode_refuse_items(c, items_of(s), s->bm, decode_wgmma_of(s)->pack_gqa, why);
 }
 
 bool
@@ -271,8 +272,8 @@ product_clocks(const Case *c, const Sched *s)
 SchedCost
 decode_wgmma_cost(const Case *c, const Sched *s)
 {
-  int keys = decode_wgmma_of(s)->split_keys;
-  Case k = decode_assume(c, keys);
+  DecodeItems items = items_of(s);
+  Case k = decode_assume(c, items.keys);
   Partition p = decode_wgmma_partition(NULL, c->spec, s);
   SchedCost r = {.smem = shared_bytes(c->spec, s)};
   r.regs = registers(c->spec, s);
@@ -284,9 +285,10 @@ decode_wgmma_cost(const Case *c, const Sched *s)
   r.product_clocks = product_clocks(c, s);
   BlockClocks clocks = {.full = tile_clocks(&k, s, false, ctas),
                         .partial = tile_clocks(&k, s, true, ctas),
-                        .block = decode_block_waits(keys) / (double)ctas,
+                        .block = decode_block_waits(items) / (double)ctas,
                         .start = (COST_LAUNCH + COST_TMA) / (double)ctas};
-  r.cycles = cost_clocks(&k, &p, &clocks);
+  double end = decode_items_end(c, items);
+  r.cycles = cost_clocks(&k, &p, &clocks) + end;
   return r;
 }
 

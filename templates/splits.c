@@ -169,7 +169,7 @@ splits_entry(Build *b, const Partition *host, int keys)
 
 /* Behind the items that there are, if some had no room, come the blocks that are marked. */
 Span
-splits_mine(Tb *t, const Partition *p, const Splits *x, int ctas)
+splits_mine(Tb *t, const Partition *p, const Splits *x, const SplitsGrid *grid)
 {
   Partition host = *p;
   host.call = p->call->host;
@@ -179,8 +179,8 @@ splits_mine(Tb *t, const Partition *p, const Splits *x, int ctas)
   Idx blocks = partition_slots(p), marked = i_select(i_lt(0, faults), blocks, i_int(0));
   Idx room = room_of_head(&host, x), every = partition_slots(&host);
   Idx most = i_mul(i_add(room, every), partition_heads_of_batch(&host));
-  Idx held = i_mul(i_sms(host.call, 1), ctas);
-  t_grid(t, i_min(held, most), 1, 1);
+  Idx held = i_mul(i_sms(host.call, 1), grid->ctas);
+  t_grid(t, i_min(held, most), grid->beside, 1);
   Span mine = {.hi = i_mul(i_add(count, marked), heads)};
   mine.lo = i_cta(t, 0);
   mine.step = i_ctas(t, 0);

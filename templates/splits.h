@@ -42,9 +42,12 @@ const Splits *splits_entry(Build *, const Partition *, int keys);
 /* Items over all heads that there is room for, by the sizes of the call: of the host for
  * regions and grids, of an entry. */
 Idx splits_room(const Partition *, const Splits *);
-/* The numbers of items over all heads of this CTA; declares a grid of `ctas` for each
- * multiprocessor. */
-Span splits_mine(Tb *, const Partition *, const Splits *, int ctas);
+/* The numbers of items over all heads of this CTA; declares a grid of so many for each
+ * multiprocessor, and so many beside each other, which have the same numbers. */
+typedef struct SplitsGrid {
+  int ctas, beside;
+} SplitsGrid;
+Span splits_mine(Tb *, const Partition *, const Splits *, const SplitsGrid *);
 SplitItem splits_item(Tb *, const Partition *, const Splits *, Idx i);
 /* The item's tiles of those that its block sees. */
 Walk splits_walk(const SplitItem *, const Walk *all);

@@ -44,7 +44,8 @@ FACTORS = {
     "page": (0, 1, 3, 16, 64, 256, 300),  # 0: dense
     "table": ("true", "kv"),
     "parts": ("", "num_splits1", "num_splits2", "num_splits7"),
-    "split": ("", "split_keys=0", "split_keys=128", "split_keys=256", "split_keys=512"),
+    "split": ("", "split_keys=0", "split_keys=128", "split_keys=256", "split_keys=512",
+              "split_keys=128,combine=true", "split_keys=128,combine=false"),
 }
 # What another template has instead.
 OTHERS = {

@@ -1,12 +1,13 @@
 /* splits: keys that are split over CTAs by a plan that the device makes, on the emulated
  * device.
  *
- *   e2e_splits TARGET SETS [TEMPLATE]
+ *   e2e_splits TARGET SETS [TEMPLATE [step]]
  *
  * A graph that was captured once, at the call's sizes, is right for SETS random sets of
  * lengths, from 0 to the most; a row has the same bits alone, among 64 others and in any
  * order; where the room is too small, rows without room are NaN, the others are right, the
- * items are counted and nothing is written past the room; the room for large calls. */
+ * items are counted and nothing is written past the room; the room for large calls.  With
+ * `step` a launch adds the items up: to the same bits as the last CTA of each row does. */
 #include "tests/e2e/device.h"
 #include "tests/e2e/graph.h"
 #include "tests/e2e/number.h"
@@ -26,14 +27,16 @@ static const char text[] =
     "attnc: 1\nname: splits\ndtype: fp16\nhead_dim: 64\ngroup_size: 2\n"
     "seqlens: [seqused_k]\npage_table: true\nreturn_lse: true\nbatch_invariant: true\n"
     "schedule: [{arch: %s, template: %s, block_m: %d, block_n: 64, split_keys: 64,\n"
-    "  pack_gqa: true}]\n";
+    "  pack_gqa: true, combine: %s}]\n";
 
-/* Who splits, and rows of its blocks. */
+/* Who splits, rows of its blocks, and whether a launch adds items up. */
 typedef struct Splitter {
   const char *template;
   int rows;
+  bool step;
 } Splitter;
-static const Splitter splitters[] = {{"decode_mma", 16}, {"decode_wgmma", 64}};
+static Splitter splitters[] = {{.template = "decode_mma", .rows = 16},
+                               {.template = "decode_wgmma", .rows = 64}};
 static Splitter splitter;
 
 static Session session;
@@ -56,6 +59,12 @@ ok(CUresult r, const char *what)
 {
   if (r)
     die(what, device_result(&session.device, r));
+}
+
+static const char *
+yes_no(bool yes)
+{
+  return yes ? "true" : "false";
 }
 
 static unsigned
@@ -347,6 +356,49 @@ invariant(void)
   run_close(&one);
 }
 
+static attnc_spec *
+spec_of(const char *target, bool step)
+{
+  char spec_text[800];
+  attnc_spec *s;
+  snprintf(spec_text, sizeof spec_text, text, target, splitter.template, splitter.rows,
+           yes_no(step));
+  if (attnc_spec_load(spec_text, strlen(spec_text), "splits", &s, NULL))
+    die("the spec", "does not load");
+  return s;
+}
+
+static void
+run_one(int n, Batch *b)
+{
+  Run r;
+  run_open(&r, n, 0);
+  launch(&r, b);
+  run_close(&r);
+}
+
+/* A step adds up what the last CTA would, in its order. */
+static void
+same_by_last(const char *target)
+{
+  enum { B = 8 };
+  static Batch by_step, by_last;
+  attnc_spec *own = spec;
+  for (int i = 0; i < B; i++) {
+    by_step.who[i] = i;
+    by_step.length[i] = i < 3 ? SK - i : some_length();
+  }
+  by_step.n = B;
+  by_last = by_step;
+  run_one(B, &by_step);
+  spec = spec_of(target, false);
+  run_one(B, &by_last);
+  attnc_spec_release(spec);
+  spec = own;
+  for (int i = 0; i < B; i++)
+    same(&by_step, i, &by_last, i, "by a step");
+}
+
 /* ---- too little room ---- */
 
 static void
@@ -404,7 +456,7 @@ large(const char *target)
   static const char llama[] =
       "attnc: 1\nname: large\ndtype: bf16\nhead_dim: 128\ngroup_size: 4\n"
       "seqlens: [seqused_k]\nreturn_lse: true\nschedule: [{arch: %s, template: %s,\n"
-      "  block_m: %d, split_keys: 512, pack_gqa: true}]\n";
+      "  block_m: %d, split_keys: 512, pack_gqa: true, combine: %s}]\n";
   enum { B = 256, LONG = 131072, PARTS = 32, UNSHARED = 4096 * 256 / 512 + B };
   const size_t item = (size_t)splitter.rows * (128 * 4 + 3 * 4) + 4; /* O, sums, counter */
   char spec_text[600];
@@ -413,7 +465,8 @@ large(const char *target)
   attnc_error e = {0};
   attnc_sizes n = {.size = sizeof n, .b = B, .h = 32, .hk = 8, .sq = 1, .sk = LONG};
   attnc_problem problem = {.size = sizeof problem, .sizes = &n};
-  snprintf(spec_text, sizeof spec_text, llama, target, splitter.template, splitter.rows);
+  snprintf(spec_text, sizeof spec_text, llama, target, splitter.template, splitter.rows,
+           yes_no(splitter.step));
   if (attnc_spec_load(spec_text, strlen(spec_text), "large", &s, NULL) ||
       attnc_plan_get(session.context, s, &problem, &p, &e))
     die("large", e.message);
@@ -434,30 +487,30 @@ large(const char *target)
 }
 
 static void
-find_splitter(const char *template)
+find_splitter(const char *template, bool step)
 {
   for (size_t i = 0; i < sizeof splitters / sizeof *splitters; i++)
     if (strcmp(splitters[i].template, template) == 0)
       splitter = splitters[i];
   if (!splitter.template)
     die(template, "is not known to split");
+  splitter.step = step;
 }
 
 int
 main(int argc, char **argv)
 {
-  char why[1000] = "", spec_text[800];
-  if (argc != 3 && argc != 4)
-    die("usage", "e2e_splits TARGET SETS [TEMPLATE]");
-  find_splitter(argc == 4 ? argv[3] : "decode_mma");
+  char why[1000] = "";
+  bool step = argc == 5 && strcmp(argv[4], "step") == 0;
+  if (argc < 3 || argc > 5 || (argc == 5 && !step))
+    die("usage", "e2e_splits TARGET SETS [TEMPLATE [step]]");
+  find_splitter(argc > 3 ? argv[3] : "decode_mma", step);
   if (!session_open(&session, NULL, argv[1], why, sizeof why))
     die(argv[1], why);
   const char *missing = graph_calls(&graph, session.device.lib);
   if (missing)
     die(missing, "is missing");
-  snprintf(spec_text, sizeof spec_text, text, argv[1], splitter.template, splitter.rows);
-  if (attnc_spec_load(spec_text, strlen(spec_text), "splits", &spec, NULL))
-    die("the spec", "does not load");
+  spec = spec_of(argv[1], step);
   fill(&q[0][0][0], sizeof q / 2);
   fill(&k[0][0][0][0], sizeof k / 2);
   fill(&v[0][0][0][0], sizeof v / 2);
@@ -467,6 +520,8 @@ main(int argc, char **argv)
   OK(session.device.cuMemcpyHtoD_v2(at_v, v, sizeof v));
   replays(atoi(argv[2]));
   invariant();
+  if (step)
+    same_by_last(argv[1]);
   for (int64_t room_for = 1; room_for < 60; room_for += 11)
     overflow(room_for);
   large(argv[1]);
