@@ -11,13 +11,14 @@ Needs libattnc.so and nothing else; numpy and torch are used where their tensors
 import typing as _typing
 
 from . import expr
+from ._flash import set_context
 from .context import Context
 from .errors import (AlignError, AttncError, CacheError, CheckError, CompileError, DeviceError,
                      Diagnostic, ExpressionError, NoDeviceError, NotPreparedError, PendingError,
                      ShapeError, SpecError, UnsupportedError, UsageError)
 from .flash import (flash_attn_combine, flash_attn_func, flash_attn_kvpacked_func, flash_attn_qkvpacked_func,
                     flash_attn_varlen_func, flash_attn_varlen_kvpacked_func,
-                    flash_attn_varlen_qkvpacked_func, flash_attn_with_kvcache, set_context)
+                    flash_attn_varlen_qkvpacked_func, flash_attn_with_kvcache)
 from .flashinfer import (BatchDecodeWithPagedKVCacheWrapper, BatchPrefillWithPagedKVCacheWrapper,
                          CUDAGraphBatchDecodeWithPagedKVCacheWrapper, append_paged_kv_cache, merge_state,
                          merge_state_in_place, merge_states)
@@ -45,4 +46,14 @@ def library_version() -> str:
     return f"{n // 10000}.{n // 100 % 100}.{n % 100}"
 
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "AlignError", "AttncError", "BatchDecodeWithPagedKVCacheWrapper", "BatchPrefillWithPagedKVCacheWrapper",
+    "CUDAGraphBatchDecodeWithPagedKVCacheWrapper", "CacheError", "CheckError", "CompileError", "Context",
+    "DeviceError", "Diagnostic", "ExpressionError", "Kernel", "Launch", "NoDeviceError", "NotPreparedError",
+    "PendingError", "Plan", "ShapeError", "Sizes", "Spec", "SpecError", "Tiles", "UnsupportedError",
+    "UsageError", "Verdict", "append_paged_kv_cache", "compile", "expr", "flash_attn_combine",
+    "flash_attn_func", "flash_attn_kvpacked_func", "flash_attn_qkvpacked_func", "flash_attn_varlen_func",
+    "flash_attn_varlen_kvpacked_func", "flash_attn_varlen_qkvpacked_func", "flash_attn_with_kvcache",
+    "flex_attention", "flex_spec", "library_version", "load_spec", "merge_state", "merge_state_in_place",
+    "merge_states", "schedule_fields", "schedules", "schema", "set_context", "table", "targets", "tiles",
+    "tune", "tune_export", "tune_forget", "tune_import", "tune_list", "tune_merge", "verify"]

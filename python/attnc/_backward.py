@@ -1,18 +1,21 @@
 """Gradients of the drop-in functions' tensors by op bwd: what FlashAttention's arguments come to there.
 
 Launches are prepared once for each shape, as those of the forward pass in _flash.py."""
+from typing import Any, Mapping, Optional, Tuple
+
 import torch
 
 from . import _torch as ops
 from ._arguments import scale_of, slopes_of, window_of
 from ._flash import (Options, context_of, keep, kept, options_fields, run_prepared, spec_of_fields,
                      usable)
+from ._types import Fields, Numbers, Tensors
 
 
 class _Prepared:
     """A launch of op bwd for tensors of these shapes."""
 
-    def __init__(self, fields, tensors, numbers, longest):
+    def __init__(self, fields: Fields, tensors: Tensors, numbers: Numbers, longest: Mapping[str, int]) -> None:
         spec = spec_of_fields(fields)
         sizes = spec.signature_of("bwd").sizes({n: ops.view(x) for n, x in tensors.items()}, longest)
         self.device = ops.view(next(iter(tensors.values()))).device
@@ -21,7 +24,7 @@ class _Prepared:
                                                     stream=ops.stream(self.device))
 
 
-def run(fields, tensors, numbers, longest=None):
+def run(fields: Fields, tensors: Tensors, numbers: Numbers, longest: Optional[Mapping[str, int]] = None) -> None:
     """Op bwd of a spec on all of its tensors, by name."""
     longest = longest or {}
     key = ("bwd", *((n, str(x)) for n, x in fields.items()), *numbers.items(), *longest.items(),
@@ -32,12 +35,14 @@ def run(fields, tensors, numbers, longest=None):
     run_prepared(call, ops, tensors)
 
 
-def _spread(x):
+def _spread(x: torch.Tensor) -> torch.Tensor:
     """Without axes of stride 0, as gradients of sums have them."""
     return x if all(s or n == 1 for s, n in zip(x.stride(), x.shape)) else x.contiguous()
 
 
-def _gradients(options, deterministic, grads, saved, tensors, numbers, longest=None):
+def _gradients(options: Options, deterministic: bool, grads: Tuple[torch.Tensor, Optional[torch.Tensor]],
+               saved: Tuple[torch.Tensor, ...], tensors: Tensors, numbers: Numbers,
+               longest: Optional[Mapping[str, int]] = None) -> Tuple[torch.Tensor, ...]:
     """(dq, dk, dv) of (dout, dlse) and (q, k, v, out, lse); tensors: what else the call has."""
     (dout, dlse), (q, k, v, out, lse) = grads, saved
     head_dim = q.shape[-1]
@@ -55,7 +60,7 @@ def _gradients(options, deterministic, grads, saved, tensors, numbers, longest=N
     return tuple(x if x.shape[-1] == head_dim else x[..., :head_dim].contiguous() for x in (dq, dk, dv))
 
 
-def _numbers(options, state, tensors):
+def _numbers(options: Options, state: Optional[torch.Tensor], tensors: Tensors) -> Numbers:
     """Of a call; the state of its random numbers goes to its tensors."""
     numbers = {"softmax_scale": options.scale, "softcap": options.softcap, "dropout_p": options.dropout}
     if options.dropout:
@@ -63,7 +68,8 @@ def _numbers(options, state, tensors):
     return {n: x for n, x in numbers.items() if x or n == "softmax_scale"}
 
 
-def dense(grads, saved, rest):
+def dense(grads: Tuple[torch.Tensor, Optional[torch.Tensor]], saved: Tuple[torch.Tensor, ...],
+          rest: Tuple[Any, ...]) -> Tuple[torch.Tensor, ...]:
     alibi_slopes, dropout_p, state, scale, causal, left, right, softcap, deterministic = rest
     q, k = saved[:2]
     slopes, alibi = slopes_of(ops, alibi_slopes, q.shape[0], q.shape[2])
@@ -73,7 +79,8 @@ def dense(grads, saved, rest):
     return _gradients(options, deterministic, grads, saved, more, _numbers(options, state, more))
 
 
-def packed(grads, saved, lengths, rest):
+def packed(grads: Tuple[torch.Tensor, Optional[torch.Tensor]], saved: Tuple[torch.Tensor, ...],
+           lengths: Tuple[Any, ...], rest: Tuple[Any, ...]) -> Tuple[torch.Tensor, ...]:
     """Rows of no sequence have a gradient of 0."""
     cu_q, cu_k, sq, sk, used_q, used_k, table = lengths
     alibi_slopes, dropout_p, state, scale, causal, left, right, softcap, deterministic = rest

@@ -4,6 +4,7 @@ The capsule is not consumed: it is kept with the view, and gives its memory back
 collected, as the protocol wants of a capsule that nobody took.
 """
 import ctypes as C
+from typing import Any, Optional, Tuple
 
 from .errors import UsageError
 
@@ -37,7 +38,7 @@ _valid = C.pythonapi.PyCapsule_IsValid
 _valid.restype, _valid.argtypes = C.c_int, [C.py_object, C.c_char_p]
 
 
-def tensor_of(capsule):
+def tensor_of(capsule: object) -> Tuple[Tensor, int]:
     """The tensor, and the flags that only a capsule with a version has."""
     if _valid(capsule, b"dltensor_versioned"):
         made = Versioned.from_address(_get(capsule, b"dltensor_versioned"))
@@ -49,7 +50,7 @@ def tensor_of(capsule):
     raise UsageError("__dlpack__ did not return a DLPack capsule")
 
 
-def capsule_of(x, stream):
+def capsule_of(x: Any, stream: Optional[int]) -> object:
     """Told the stream on a GPU, as the protocol asks; 1 is its name for the default one.
     Producers of before DLPack 1.0 do not know `max_version`."""
     kind, _ = x.__dlpack_device__()
@@ -60,7 +61,8 @@ def capsule_of(x, stream):
         return x.__dlpack__(**told)
 
 
-def read(x, stream=None):
+def read(x: Any,
+         stream: Optional[int] = None) -> Tuple[int, Tuple[int, ...], Tuple[int, ...], str, Tuple[str, int], Any, str]:
     """(address, shape, strides, dtype, device, keep, readonly) of a DLPack object."""
     capsule = capsule_of(x, stream)
     t, flags = tensor_of(capsule)
@@ -74,7 +76,7 @@ def read(x, stream=None):
             next((why for bit, why in READONLY.items() if flags & bit), ""))
 
 
-def strides_of(t, shape):
+def strides_of(t: Tensor, shape: Tuple[int, ...]) -> Tuple[int, ...]:
     if t.strides:
         return tuple(t.strides[:t.ndim])
     strides, step = [], 1  # without strides: compact, the last axis innermost

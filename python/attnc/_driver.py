@@ -8,6 +8,7 @@ it again.
 import contextlib
 import ctypes as C
 import threading
+from typing import Any, Dict, Iterator, List, Optional, Type
 
 from . import _lib, errors
 
@@ -36,10 +37,10 @@ EMULATOR = {
 }
 
 _lock = threading.Lock()
-_open = {}
+_open: Dict[str, "Driver"] = {}
 
 
-def open_driver(path, settings=None):
+def open_driver(path: str, settings: Optional[str] = None) -> "Driver":
     """The driver at `path`, started.  settings: of the emulator, "arch=sm_86,threads=1", to
     be given before its first use.  NoDeviceError if there is no such library or device."""
     with _lock:
@@ -53,12 +54,13 @@ def open_driver(path, settings=None):
 class Driver:
     """`emulated`: the library is attnc's emulator; `path`: what was opened."""
 
-    def __init__(self, path, settings=None):
+    def __init__(self, path: str, settings: Optional[str] = None) -> None:
         try:
             self.lib = _lib.declare(C.CDLL(path), ENTRIES)
         except OSError as e:
             raise errors.NoDeviceError(str(e), "ATTNC_ERR_NO_DEVICE") from None
-        self.path, self.contexts = path, {}
+        self.path = path
+        self.contexts: Dict[int, C.c_void_p] = {}
         self.emulated = hasattr(self.lib, "attncEmuConfigure")
         if self.emulated:
             _lib.declare(self.lib, EMULATOR)
@@ -70,18 +72,18 @@ class Driver:
         if n.value < 1:
             raise errors.NoDeviceError(f"{path}: no device", "ATTNC_ERR_NO_DEVICE")
 
-    def call(self, name, *arguments):
+    def call(self, name: str, *arguments: Any) -> None:
         """Calls an entry; an error of the driver is a DeviceError that names it."""
         code = getattr(self.lib, name)(*arguments)
         if code:
             raise self.failure(name, code)
 
-    def failure(self, name, code):
+    def failure(self, name: str, code: int) -> errors.AttncError:
         what, why = C.c_char_p(), C.c_char_p()
         self.lib.cuGetErrorName(code, C.byref(what))
         self.lib.cuGetErrorString(code, C.byref(why))
         none = code in (100, 101)
-        kind = errors.NoDeviceError if none else errors.DeviceError
+        kind: Type[errors.AttncError] = errors.NoDeviceError if none else errors.DeviceError
         said = [_lib.decode(what.value) or str(code)]
         if why.value and why.value != what.value:
             said.append(_lib.decode(why.value))
@@ -90,7 +92,7 @@ class Driver:
 
     # ---- contexts ----
 
-    def context(self, ordinal):
+    def context(self, ordinal: int) -> C.c_void_p:
         """The primary context of a device, retained once and kept."""
         with _lock:
             if ordinal not in self.contexts:
@@ -101,7 +103,7 @@ class Driver:
             return self.contexts[ordinal]
 
     @contextlib.contextmanager
-    def current(self, ordinal=0):
+    def current(self, ordinal: int = 0) -> Iterator["Driver"]:
         """With the device's primary context current on this thread."""
         self.call("cuCtxPushCurrent_v2", self.context(ordinal))
         try:
@@ -109,12 +111,12 @@ class Driver:
         finally:
             self.call("cuCtxPopCurrent_v2", C.byref(handle()))
 
-    def synchronize(self):
+    def synchronize(self) -> None:
         self.call("cuCtxSynchronize")
 
     # ---- the emulator's own ----
 
-    def configure(self, settings):
+    def configure(self, settings: str) -> None:
         if not self.emulated:
             raise errors.UsageError(f"{self.path} is no emulator: settings {settings!r} are "
                                     "not for it")
@@ -122,7 +124,7 @@ class Driver:
         if self.lib.attncEmuConfigure(settings.encode(), reason, len(reason)):
             raise errors.UsageError(f"emulator: {settings!r}: {_lib.decode(reason.value)}")
 
-    def findings(self):
+    def findings(self) -> List[str]:
         """What the emulator saw kernels do wrong since the last call, one a line."""
         n = self.lib.attncEmuTakeFindings(None, 0) if self.emulated else 0
         if not n:
@@ -131,7 +133,7 @@ class Driver:
         self.lib.attncEmuTakeFindings(buffer, n + 1)
         return _lib.decode(buffer.value).splitlines()
 
-    def stats(self):
+    def stats(self) -> Dict[str, Any]:
         """Counters of the emulator over all launches since the last reset, as a dict."""
         if not self.emulated:
             raise errors.UsageError(f"{self.path} is no emulator: it has no counters")
@@ -139,7 +141,7 @@ class Driver:
         self.lib.attncEmuGetStats(s)
         return {name: getattr(s, name) for name, *_ in s._fields_[1:]}
 
-    def reset_stats(self):
+    def reset_stats(self) -> None:
         if self.emulated:
             self.lib.attncEmuResetStats()
 
@@ -147,28 +149,28 @@ class Driver:
 class Memory:
     """Device memory of the current context: freed by `free`, or on leaving `with`."""
 
-    def __init__(self, driver, nbytes):
+    def __init__(self, driver: Driver, nbytes: int) -> None:
         self.driver, self.nbytes, at = driver, nbytes, address()
         driver.call("cuMemAlloc_v2", C.byref(at), max(nbytes, 16))
         self.address = at.value
 
-    def write(self, host):
+    def write(self, host: int) -> None:
         self.driver.call("cuMemcpyHtoD_v2", self.address, host, self.nbytes)
 
-    def read(self, host):
+    def read(self, host: int) -> None:
         self.driver.call("cuMemcpyDtoH_v2", host, self.address, self.nbytes)
 
-    def zero(self, nbytes):
+    def zero(self, nbytes: int) -> None:
         """The first so many bytes."""
         if nbytes:
             self.driver.call("cuMemcpyHtoD_v2", self.address, C.create_string_buffer(nbytes),
                              nbytes)
 
-    def free(self):
+    def free(self) -> None:
         self.driver.call("cuMemFree_v2", self.address)
 
-    def __enter__(self):
+    def __enter__(self) -> "Memory":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.free()

@@ -2,7 +2,11 @@
 
 As FlashAttention-2 has it (docs/dropout.md): on a GPU both are the device's default generator's, which is
 advanced by 32 for each batch and head; elsewhere the seed is drawn from the framework's own generator."""
+from typing import Any, Callable, Optional
+
 from ._arguments import truth
+from ._types import Ops, Tensor
+from .plan import Plan
 from .sizes import Sizes
 
 DRAWS = 32  # of the offset, for each batch and query head
@@ -10,15 +14,15 @@ LSE_ALONE = object()  # a return_attn_probs that leaves S_dmask out
 ROUNDED = 128  # queries and keys of S_dmask
 
 
-def probs_wanted(return_attn_probs):
+def probs_wanted(return_attn_probs: object) -> bool:
     return return_attn_probs is LSE_ALONE or truth("return_attn_probs", return_attn_probs)
 
 
-def with_mask(return_attn_probs):
+def with_mask(return_attn_probs: object) -> bool:
     return return_attn_probs is not LSE_ALONE and bool(return_attn_probs)
 
 
-def share_of(dropout_p):
+def share_of(dropout_p: Any) -> float:
     """0: nothing is dropped."""
     if dropout_p is None:
         return 0.0
@@ -27,7 +31,7 @@ def share_of(dropout_p):
     return float(dropout_p)
 
 
-def state_of(ops, rng_state, q, b, h):
+def state_of(ops: Ops, rng_state: Optional[Tensor], q: Tensor, b: int, h: int) -> Tensor:
     """u64 [2] beside q: the caller's, or a new one for a call of so many batches and heads."""
     if rng_state is None:
         return ops.random_state(q, DRAWS * b * h)
@@ -37,7 +41,8 @@ def state_of(ops, rng_state, q, b, h):
     return state
 
 
-def mask_of(ops, plan, state, like, b, h, sq, sk, dropout_p):
+def mask_of(ops: Ops, plan: Callable[[Sizes], Plan], state: Tensor, like: Tensor, b: int, h: int, sq: int, sk: int,
+            dropout_p: float) -> Tensor:
     """S_dmask (b, h, sq, sk), both rounded up to 128, of like's dtype: 1 where a weight is kept, -1 where it
     is dropped.  plan: makes the plan of op dropout_mask for such sizes."""
     sq, sk = (-(-n // ROUNDED) * ROUNDED for n in (sq, sk))

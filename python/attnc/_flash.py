@@ -5,21 +5,24 @@ way for tensors that were seen before and need nothing but new memory and new ad
 """
 import os
 import threading
-from typing import Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple, TypeVar
 
 from . import arrays, errors
 from ._arguments import dtype_of
 from ._dropout import mask_of
+from ._types import Fields, Key, Ops, Tensor, Tensors
 from .context import Context
+from .plan import Plan
 from .sizes import Sizes
 from .spec import Spec
 
+Call = TypeVar("Call")
 KEPT_LAUNCHES = 512  #: prepared launches a thread keeps, one for each shape
 HEAD_DIM_MIN, HEAD_DIM_STEP = 8, 8
 
 _lock = threading.RLock()
 _contexts: Dict[str, Context] = {}
-_specs: Dict[tuple, Spec] = {}
+_specs: Dict[Any, Spec] = {}
 _kept = threading.local()
 
 
@@ -33,13 +36,13 @@ def set_context(kind: str, context: Context) -> None:
         _forget()
 
 
-def _forget():
+def _forget() -> None:
     """Prepared launches belong to a context, and to a process."""
     global _kept
     _kept = threading.local()
 
 
-def _after_fork():
+def _after_fork() -> None:
     global _lock
     _lock = threading.RLock()
     _contexts.clear()
@@ -50,7 +53,7 @@ def _after_fork():
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def context_of(kind):
+def context_of(kind: str) -> Context:
     if kind not in _contexts:
         with _lock:
             if kind not in _contexts:
@@ -75,7 +78,7 @@ class Options(NamedTuple):
     chunk: int = 0  #: attention_chunk; 0: none
     group: int = 0  #: query heads of a key head, where a kernel is made for them; 0: any
     append: bool = False  #: new tokens go into the cache first
-    rope: Tuple = ()  #: of them and of queries: elements of a head, interleaved, dtype of the angles
+    rope: Tuple[Any, ...] = ()  #: of them and of queries: elements of a head, interleaved, dtype of the angles
     splits: int = 0  #: of the keys, where a kernel splits them; 0: by its rule; no part of the spec
     dropout: float = 0.0  #: the share of weights that is dropped; whether there is one is part of the spec
 
@@ -90,14 +93,14 @@ class Sequences(NamedTuple):
     b: int
     sq: int
     sk: int
-    tensors: Dict[str, object]
+    tensors: Tensors
 
-    def lengths(self):
+    def lengths(self) -> Tuple[str, ...]:
         """The names that the spec's `seqlens` has."""
         return tuple(name for name in self.tensors if name not in BY_OTHER_FIELDS)
 
 
-def spec_of(dtype, head_dim, head_dim_v, options):
+def spec_of(dtype: str, head_dim: int, head_dim_v: int, options: Options) -> Spec:
     """The numbers of a call are no part of the kernel."""
     key = (dtype, head_dim, head_dim_v, options.softcap > 0, options.dropout > 0, *options[1:3], *options[4:-2])
     if key not in _specs:
@@ -105,7 +108,7 @@ def spec_of(dtype, head_dim, head_dim_v, options):
     return _specs[key]
 
 
-def options_fields(dtype, head_dim, head_dim_v, options):
+def options_fields(dtype: str, head_dim: int, head_dim_v: int, options: Options) -> Fields:
     """The fields of the spec."""
     more = {"softcap": options.softcap > 0 and 1.0, "attention_chunk": options.chunk,
             "group_size": options.group, "dropout": options.dropout > 0,
@@ -119,7 +122,7 @@ def options_fields(dtype, head_dim, head_dim_v, options):
             **{name: value for name, value in more.items() if value}}
 
 
-def spec_of_fields(fields):
+def spec_of_fields(fields: Fields) -> Spec:
     """Of a dict of them, made once."""
     key = str(sorted((n, str(x)) for n, x in fields.items()))
     if key not in _specs:
@@ -130,12 +133,12 @@ def spec_of_fields(fields):
 # ---- one problem ----
 
 
-def padding_of(x):
+def padding_of(x: Tensor) -> int:
     """How many zeros a row of `x` is short of a head_dim that kernels have."""
-    return max(HEAD_DIM_MIN - x.shape[-1], -x.shape[-1] % HEAD_DIM_STEP)
+    return max(HEAD_DIM_MIN - int(x.shape[-1]), -int(x.shape[-1]) % HEAD_DIM_STEP)
 
 
-def usable(ops, x):
+def usable(ops: Ops, x: Tensor) -> Tensor:
     """Rows of `x` whole, and pointer and strides multiples of 16 bytes; else a copy."""
     short = padding_of(x)
     if short > 0:
@@ -151,7 +154,8 @@ def usable(ops, x):
 class _Prepared:
     """What is known of a call once its shapes are: how to run it, and how to allocate for it."""
 
-    def __init__(self, ops, q, k, v, options, sequences=None):
+    def __init__(self, ops: Ops, q: Tensor, k: Tensor, v: Tensor, options: Options,
+                 sequences: Optional[Sequences] = None) -> None:
         dtype, self.device = dtype_of(ops, q, k, v)
         kind, index = self.device
         self.numbers = {"softmax_scale": options.scale}
@@ -170,9 +174,9 @@ class _Prepared:
             self.numbers["num_splits"] = options.splits
         # Every row sees a key, whatever causal and window say.
         self.sees_all = not sequences and 0 < sizes.sk >= sizes.sq
-        self.launch = None
+        self.launch: Any = None  # the Launch, once it is prepared
 
-    def _sequences(self, q, k, sequences):
+    def _sequences(self, q: Tensor, k: Tensor, sequences: Sequences) -> Tuple[Sizes, Tuple[int, ...]]:
         """Sizes, and the shape of the LSE."""
         at, sizes = sequences.tensors, dict(b=sequences.b, h=q.shape[-2], hk=k.shape[-2],
                                             sq=sequences.sq, sk=sequences.sk)
@@ -193,10 +197,10 @@ class _Prepared:
         batches = () if "total_q" in sizes else (sequences.b,)
         return Sizes(**sizes), (*batches, q.shape[-2], *rows)
 
-    def resize(self, q, k, new=None):
+    def resize(self, q: Tensor, k: Tensor, new: Optional[Tensor] = None) -> None:
         """Packed tensors of other rows: the plan and what is prepared serve any."""
         rows = (("total_q", q), ("total_k", k), ("total_new", new))
-        totals = {n: x.shape[0] for n, x in rows if n in self.totals}
+        totals = {n: x.shape[0] for n, x in rows if n in self.totals and x is not None}
         if self.totals == totals:
             return
         self.totals = totals
@@ -206,7 +210,7 @@ class _Prepared:
             self.launch.resize(**totals)
 
 
-def run_prepared(call, ops, tensors):
+def run_prepared(call: Any, ops: Ops, tensors: Tensors) -> None:
     """Launches what is known of a call on all of its tensors, by name."""
     plan, launch = call.plan, call.launch
     if call.device[0] == "cpu":
@@ -224,13 +228,14 @@ def run_prepared(call, ops, tensors):
 PACKED_BY = {"k_new": "cu_seqlens_k_new", "v_new": "cu_seqlens_k_new"}
 
 
-def key_of(ops, sequences, offsets, x):
+def key_of(ops: Ops, sequences: Optional[Sequences], offsets: Optional[str], x: Tensor) -> Tuple[Any, ...]:
     """What of a tensor a launch is packed from: of one packed by these offsets whatever its rows."""
     packed = sequences and offsets in sequences.tensors
-    return ops.key_of_rows(x) if packed else ops.key(x)
+    found: Key = ops.key_of_rows(x) if packed else ops.key(x)
+    return found
 
 
-def kept(key):
+def kept(key: Key) -> Any:
     """What this thread has prepared by that key, or None."""
     try:
         return _kept.table.get(key)
@@ -239,20 +244,21 @@ def kept(key):
         return None
 
 
-def keep(key, call):
+def keep(key: Key, call: Call) -> Call:
     if len(_kept.table) >= KEPT_LAUNCHES:
         del _kept.table[next(iter(_kept.table))]
     _kept.table[key] = call
     return call
 
 
-def prepared(ops, q, k, v, options, out, sequences=None):
+def prepared(ops: Ops, q: Tensor, k: Tensor, v: Tensor, options: Options, out: Tensor,
+             sequences: Optional[Sequences] = None) -> _Prepared:
     """From this thread's table; the key is all that a launch is packed from."""
     key = (*key_of(ops, sequences, "cu_seqlens_q", q), *key_of(ops, sequences, "cu_seqlens_k", k),
            *key_of(ops, sequences, "cu_seqlens_k", v), ops.strides(out), options,
            sequences and (*sequences[:3], *((n, *key_of(ops, sequences, PACKED_BY.get(n), x))
                                             for n, x in sequences.tensors.items())))
-    found = kept(key)
+    found: Optional[_Prepared] = kept(key)
     if found is None:
         found = keep(key, _Prepared(ops, q, k, v, options, sequences))
     if sequences:
@@ -260,18 +266,19 @@ def prepared(ops, q, k, v, options, out, sequences=None):
     return found
 
 
-def dropped(ops, q, options, state, b, sq, sk):
+def dropped(ops: Ops, q: Tensor, options: Options, state: Tensor, b: int, sq: int, sk: int) -> Tensor:
     """S_dmask of a call (_dropout.mask_of)."""
     kind, index = ops.view(q).device
     spec = spec_of_fields({"attnc": 1, "name": "dropout_mask", "dtype": "fp16", "head_dim": 64, "dropout": True})
 
-    def plan(sizes):
+    def plan(sizes: Sizes) -> Plan:
         return context_of(kind).plan(spec, sizes, device=index, op="dropout_mask", stream=ops.stream((kind, index)))
     return mask_of(ops, plan, state, q, b, q.shape[-2], sq, sk, options.dropout)
 
 
-def attend(ops, q, k, v, options, slopes=None, sequences=None, out=None, sink=None,
-           plus_inf=True, rng_state=None):
+def attend(ops: Ops, q: Tensor, k: Tensor, v: Tensor, options: Options, slopes: Optional[Tensor] = None,
+           sequences: Optional[Sequences] = None, out: Optional[Tensor] = None, sink: Optional[Tensor] = None,
+           plus_inf: bool = True, rng_state: Optional[Tensor] = None) -> Tuple[Tensor, Optional[Tensor]]:
     """Attention of usable [b, s, h, d] tensors, of packed [total, h, d], or of pages: (out, lse or
     None).  out: where to write, usable.  plus_inf: the LSE of a row that sees no key is +inf, as
     FlashAttention-2's, not -inf."""
@@ -293,11 +300,11 @@ class _Direct:
 
     __slots__ = ("ops", "launch", "device", "lse_shape", "sees_all")
 
-    def __init__(self, ops, call):
+    def __init__(self, ops: Ops, call: _Prepared) -> None:
         self.ops, self.launch, self.device = ops, call.launch, call.device
         self.lse_shape, self.sees_all = call.lse_shape, call.sees_all
 
-    def __call__(self, q, k, v, return_attn_probs):
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, return_attn_probs: object) -> Any:
         """The result; None where the addresses or a gradient need more than this."""
         ops, at = self.ops, (q.data_ptr(), k.data_ptr(), v.data_ptr())
         if (at[0] | at[1] | at[2]) & 15 or ops.needs_grad(q, k, v):
@@ -318,14 +325,15 @@ class _DirectPacked:
 
     __slots__ = ("ops", "call", "order")
 
-    def __init__(self, ops, call, names):
+    def __init__(self, ops: Ops, call: _Prepared, names: Tuple[str, ...]) -> None:
         """names: of the lengths that a call gives, in its order."""
         self.ops, self.call = ops, call
         tensors = call.plan.signature.tensors
         own = [name for name in tensors if name not in names]  # queries, keys, values, outputs
         self.order = tuple(own.index(n) if n in own else 5 + names.index(n) for n in tensors)
 
-    def __call__(self, q, k, v, lengths, return_attn_probs):
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, lengths: Tuple[Optional[Tensor], ...],
+                 return_attn_probs: object) -> Any:
         ops, call = self.ops, self.call
         if (q.data_ptr() | k.data_ptr() | v.data_ptr()) & 15 or ops.needs_grad(q, k, v):
             return None
@@ -340,7 +348,8 @@ class _DirectPacked:
         return out, lse, ops.empty((0,), q)
 
 
-def direct_packed(q, k, v, lengths, options):
+def direct_packed(q: Tensor, k: Tensor, v: Tensor, lengths: Tuple[Optional[Tensor], ...],
+                  options: Tuple[Any, ...]) -> Tuple[Any, Any]:
     """direct, of packed sequences: their rows are no part of the key."""
     try:
         key = (*[(x.shape[1:], x.stride(), x.dtype, x.device) for x in (q, k, v)],
@@ -351,7 +360,7 @@ def direct_packed(q, k, v, lengths, options):
         return None, None
 
 
-def direct(q, k, v, options):
+def direct(q: Tensor, k: Tensor, v: Tensor, options: Tuple[Any, ...]) -> Tuple[Any, Any]:
     """(key, call or None) for tensors of torch; (None, None) for others.  The key has every
     argument, so that what was allowed once is allowed again."""
     try:
@@ -363,7 +372,7 @@ def direct(q, k, v, options):
         return None, None
 
 
-def keep_direct(key, ops, call, names=None):
+def keep_direct(key: Key, ops: Ops, call: _Prepared, names: Optional[Tuple[str, ...]] = None) -> None:
     """names: of the lengths of packed sequences."""
     if call.device[0] == "cuda" and (not call.launch.workspace_bytes or
                                      call.plan.runs_without_workspace):
@@ -372,7 +381,8 @@ def keep_direct(key, ops, call, names=None):
         _kept.direct[key] = _Direct(ops, call) if names is None else _DirectPacked(ops, call, names)
 
 
-def result_of(ops, out, lse, head_dim, return_attn_probs, mask=None):
+def result_of(ops: Ops, out: Tensor, lse: Optional[Tensor], head_dim: int, return_attn_probs: object,
+              mask: Optional[Tensor] = None) -> Any:
     if out.shape[-1] != head_dim:
         out = out[..., :head_dim]
     return (out, lse, ops.empty((0,), out) if mask is None else mask) if return_attn_probs else out

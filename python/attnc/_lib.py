@@ -10,6 +10,9 @@ tree, on the loader's path.
 import ctypes as C
 import os
 import threading
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, overload
+
+from ._types import Path
 
 i32, i64, u32, u64 = C.c_int, C.c_int64, C.c_uint32, C.c_uint64
 size_t, text, pointer, f64 = C.c_size_t, C.c_char_p, C.c_void_p, C.c_double
@@ -20,13 +23,13 @@ LOG = C.CFUNCTYPE(None, pointer, i32, text)
 class Struct(C.Structure):
     """One of the library's structs, zeroed, its `size` set where it has one."""
 
-    def __init__(self, **fields):
+    def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
         if self._fields_[0][0] == "size":
             self.size = C.sizeof(self)
 
 
-def struct(name, *fields):
+def struct(name: str, *fields: Tuple[str, Any]) -> Any:
     return type(name, (Struct,), {"_fields_": list(fields), "__slots__": ()})
 
 
@@ -109,7 +112,7 @@ C_NAMES = {"attnc_diag": Diag, "attnc_error": Error, "attnc_tensor": Tensor,
 NOWAIT = 1
 
 
-def ref(kind):
+def ref(kind: Any) -> Any:
     return C.POINTER(kind)
 
 
@@ -207,7 +210,7 @@ FUNCTIONS = {
 
 
 
-def call_args(sizes, tensors, scalars=(), **more):
+def call_args(sizes: Struct, tensors: Any, scalars: Sequence[float] = (), **more: Any) -> Any:
     """An attnc_args of a Sizes, Tensors and numbers, each by slot; it keeps what it points to."""
     made = tensors if isinstance(tensors, C.Array) else (Tensor * len(tensors))(*tensors)
     numbers = (f64 * len(scalars))(*scalars)
@@ -220,7 +223,7 @@ SONAME = "libattnc.so.0"
 BUILDS = ("release", "portable/attnc-portable", "dev", "clang", "asan")
 
 
-def candidates():
+def candidates() -> List[Tuple[str, bool]]:
     """(path, must it load?) of the library, best first."""
     chosen = os.environ.get("ATTNC_LIBRARY")
     if chosen:
@@ -233,7 +236,7 @@ def candidates():
     return [*found[:1], (SONAME, False)]
 
 
-def declare(lib, functions):
+def declare(lib: C.CDLL, functions: Mapping[str, Tuple[Any, ...]]) -> C.CDLL:
     """Types of the functions; one that the library lacks is an OSError that names it."""
     for name, (result, *arguments) in functions.items():
         try:
@@ -244,7 +247,7 @@ def declare(lib, functions):
     return lib
 
 
-def open_library():
+def open_library() -> C.CDLL:
     wrong = None
     for path, must in candidates():
         try:
@@ -261,7 +264,7 @@ _lock = threading.Lock()
 _loaded = None
 
 
-def library():
+def library() -> C.CDLL:
     """libattnc.so, loaded at the first call; safe from any thread.  OSError if it is not
     to be found."""
     global _loaded
@@ -272,16 +275,24 @@ def library():
     return _loaded
 
 
-def beside(name):
+def beside(name: str) -> str:
     """Path of a library that is shipped beside libattnc.so; the bare name, for the loader
     to find, where libattnc.so was found by its bare name."""
     folder = os.path.dirname(library()._name)
     return os.path.join(folder, name) if folder else name
 
 
-def decode(value):
+@overload
+def decode(value: bytes) -> str: ...
+@overload
+def decode(value: None) -> None: ...
+def decode(value: Optional[bytes]) -> Optional[str]:
     return None if value is None else value.decode("utf-8", "replace")
 
 
-def encode(value):
+@overload
+def encode(value: Path) -> bytes: ...
+@overload
+def encode(value: None) -> None: ...
+def encode(value: Optional[Path]) -> Optional[bytes]:
     return None if value is None else os.fsencode(value)

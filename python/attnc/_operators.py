@@ -9,13 +9,16 @@ An operator's kernel is the eager function, called below autograd; its fake kern
 gradient is wanted: the same arguments, in plain torch and operators.  Saved for a backward pass are q, k, v,
 out, the LSE and the state of the random numbers, and what the caller gave of slopes and lengths.
 """
+from typing import Any, Callable, Dict, Optional, Tuple, Union
+
 import torch
 
 from . import _backward, _flash, flash
 from . import _torch as ops
 from ._dropout import DRAWS, LSE_ALONE, share_of, state_of
+from ._types import Tensor
 
-_LIB = torch.library.Library("attnc", "FRAGMENT")
+_LIB: Any = torch.library.Library("attnc", "FRAGMENT")  # type: ignore[no-untyped-call]
 _BOTH = ("CPU", "CUDA")
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
@@ -32,7 +35,8 @@ _NEW = ("Tensor k, Tensor v, Tensor? rotary_cos, Tensor? rotary_sin, bool rotary
         "Tensor? cu_seqlens_k_new, Tensor? rotary_seqlens")
 
 
-def define(schema, kernel, fake, tags=()):
+def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any],
+           tags: Tuple[torch.Tag, ...] = ()) -> Any:
     """An operator of both devices; returns torch's handle of it."""
     name = schema.partition("(")[0]
     _LIB.define(schema, tags=(*_TAGS, *tags))
@@ -43,13 +47,13 @@ def define(schema, kernel, fake, tags=()):
     return getattr(torch.ops.attnc, name)
 
 
-def _no_vmap(name):
-    def refused(info, in_dims, *args, **given):
+def _no_vmap(name: str) -> Callable[..., Any]:
+    def refused(info: Any, in_dims: Any, *args: Any, **given: Any) -> None:
         raise NotImplementedError(f"vmap of {name} is not supported: batch and heads are axes of its tensors")
     return refused
 
 
-def _lse_of(dropout_p):
+def _lse_of(dropout_p: float) -> Any:
     """What returns the LSE: with dropout not the mask, too, which is of all queries and keys."""
     return LSE_ALONE if dropout_p else True
 
@@ -57,8 +61,10 @@ def _lse_of(dropout_p):
 # ---- dense and packed ----
 
 
-def _flash_attn(q, k, v, alibi_slopes, dropout_p, rng_state, softmax_scale, causal, window_left,
-                window_right, softcap, deterministic):
+def _flash_attn(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, alibi_slopes: Optional[torch.Tensor],
+                dropout_p: float, rng_state: Optional[torch.Tensor], softmax_scale: Optional[float], causal: bool,
+                window_left: int, window_right: int, softcap: float,
+                deterministic: bool) -> Tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         out, lse, _ = flash.flash_attn_func(
             q, k, v, dropout_p, softmax_scale, causal, (window_left, window_right), softcap, alibi_slopes,
@@ -66,14 +72,19 @@ def _flash_attn(q, k, v, alibi_slopes, dropout_p, rng_state, softmax_scale, caus
     return out.contiguous(), lse
 
 
-def _flash_attn_fake(q, k, v, *options):
+def _flash_attn_fake(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
+                     *options: Any) -> Tuple[torch.Tensor, torch.Tensor]:
     b, sq, h, d = q.shape
     return q.new_empty((b, sq, h, d)), q.new_empty((b, h, sq), dtype=torch.float32)
 
 
-def _flash_attn_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q, seqused_k,
-                       block_table, alibi_slopes, dropout_p, rng_state, softmax_scale, causal, window_left,
-                       window_right, softcap, deterministic):
+def _flash_attn_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens_q: torch.Tensor,
+                       cu_seqlens_k: Optional[torch.Tensor], max_seqlen_q: int, max_seqlen_k: int,
+                       seqused_q: Optional[torch.Tensor], seqused_k: Optional[torch.Tensor],
+                       block_table: Optional[torch.Tensor], alibi_slopes: Optional[torch.Tensor], dropout_p: float,
+                       rng_state: Optional[torch.Tensor], softmax_scale: Optional[float], causal: bool,
+                       window_left: int, window_right: int, softcap: float,
+                       deterministic: bool) -> Tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         out, lse, _ = flash.flash_attn_varlen_func(
             q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale, causal,
@@ -82,7 +93,8 @@ def _flash_attn_varlen(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_se
     return out.contiguous(), lse
 
 
-def _flash_attn_varlen_fake(q, k, v, *options):
+def _flash_attn_varlen_fake(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor,
+                            *options: Any) -> Tuple[torch.Tensor, torch.Tensor]:
     rows, h, d = q.shape
     return q.new_empty((rows, h, d)), q.new_empty((h, rows), dtype=torch.float32)
 
@@ -98,15 +110,20 @@ flash_attn_varlen = define(
 _SAVED = "Tensor dout, Tensor? dlse, Tensor q, Tensor k, Tensor v, Tensor out, Tensor softmax_lse"
 
 
-def _gradients_fake(dout, dlse, q, k, v, *rest):
+def _gradients_fake(dout: torch.Tensor, dlse: Optional[torch.Tensor], q: torch.Tensor, k: torch.Tensor,
+                    v: torch.Tensor, *rest: Any) -> Tuple[torch.Tensor, ...]:
     return tuple(x.new_empty(x.shape) for x in (q, k, v))
 
 
-def _flash_attn_bwd(dout, dlse, q, k, v, out, softmax_lse, *options):
+def _flash_attn_bwd(dout: torch.Tensor, dlse: Optional[torch.Tensor], q: torch.Tensor, k: torch.Tensor,
+                    v: torch.Tensor, out: torch.Tensor, softmax_lse: torch.Tensor,
+                    *options: Any) -> Tuple[torch.Tensor, ...]:
     return _backward.dense((dout, dlse), (q, k, v, out, softmax_lse), options)
 
 
-def _flash_attn_varlen_bwd(dout, dlse, q, k, v, out, softmax_lse, *more):
+def _flash_attn_varlen_bwd(dout: torch.Tensor, dlse: Optional[torch.Tensor], q: torch.Tensor, k: torch.Tensor,
+                           v: torch.Tensor, out: torch.Tensor, softmax_lse: torch.Tensor,
+                           *more: Any) -> Tuple[torch.Tensor, ...]:
     return _backward.packed((dout, dlse), (q, k, v, out, softmax_lse), more[:7], more[7:])
 
 
@@ -117,7 +134,7 @@ flash_attn_varlen_bwd = define(
     _flash_attn_varlen_bwd, _gradients_fake)
 
 
-def _keep(ctx, inputs, output):
+def _keep(ctx: Any, inputs: Tuple[Any, ...], output: Tuple[torch.Tensor, ...]) -> None:
     """Tensors are saved, so that what is changed in place before the backward pass is an error."""
     q, k, v, *rest = inputs
     ctx.set_materialize_grads(False)
@@ -126,8 +143,8 @@ def _keep(ctx, inputs, output):
     ctx.save_for_backward(q, k, v, *output, *tensors)
 
 
-def _differentiate(operator):
-    def backward(ctx, dout, dlse):
+def _differentiate(operator: Callable[..., Any]) -> Callable[..., Tuple[Any, ...]]:
+    def backward(ctx: Any, dout: Optional[Tensor], dlse: Optional[Tensor]) -> Tuple[Any, ...]:
         q, k, v, out, lse, *tensors = ctx.saved_tensors
         left = iter(tensors)
         rest = [next(left) if place is None else place[0] for place in ctx.places]
@@ -139,7 +156,7 @@ def _differentiate(operator):
     return backward
 
 
-def twice(ctx, *grads):
+def twice(ctx: Any, *grads: Any) -> None:
     raise NotImplementedError("a gradient of attnc's gradients (create_graph=True, a double backward pass) is not "
                               "supported: call torch's scaled_dot_product_attention there, with SDPBackend.MATH")
 
@@ -153,16 +170,19 @@ for _name in ("flash_attn", "flash_attn_varlen"):
 # ---- dropout ----
 
 
-def _random_state(like, draws):
+def _random_state(like: torch.Tensor, draws: int) -> torch.Tensor:
     return ops.random_state(like, draws).view(torch.int64).clone()
 
 
-def _dropout_mask(rng_state, like, b, sq, sk, dropout_p):
+def _dropout_mask(rng_state: torch.Tensor, like: torch.Tensor, b: int, sq: int, sk: int,
+                  dropout_p: float) -> torch.Tensor:
     options = _flash.Options(1.0, False, (-1, -1), 0.0, "none", False, dropout=dropout_p)
-    return _flash.dropped(ops, like, options, ops.state(rng_state), b, sq, sk)
+    mask: torch.Tensor = _flash.dropped(ops, like, options, ops.state(rng_state), b, sq, sk)
+    return mask
 
 
-def _dropout_mask_fake(rng_state, like, b, sq, sk, dropout_p):
+def _dropout_mask_fake(rng_state: torch.Tensor, like: torch.Tensor, b: int, sq: int, sk: int,
+                       dropout_p: float) -> torch.Tensor:
     return like.new_empty((b, like.shape[-2], (sq + 127) // 128 * 128, (sk + 127) // 128 * 128))
 
 
@@ -172,22 +192,31 @@ define("dropout_mask(Tensor rng_state, Tensor like, SymInt b, SymInt sq, SymInt 
        _dropout_mask, _dropout_mask_fake)
 
 
-def rng_state_of(rng_state, dropout_p, q, batches, heads):
+def rng_state_of(rng_state: Optional[torch.Tensor], dropout_p: float, q: torch.Tensor, batches: int,
+                 heads: int) -> Optional[torch.Tensor]:
     """The caller's, or a new one, int64 [2]; None without dropout."""
     if not dropout_p:
         return None
     if rng_state is None:
-        return torch.ops.attnc.random_state(q, DRAWS * batches * heads)
-    return state_of(ops, rng_state, q, batches, heads).view(torch.int64)
+        state: torch.Tensor = torch.ops.attnc.random_state(q, DRAWS * batches * heads)
+    else:
+        state = state_of(ops, rng_state, q, batches, heads).view(torch.int64)
+    return state
 
 
 # ---- caches: no gradients ----
 
 
-def _flash_attn_kvcache(q, k_cache, v_cache, cache_seqlens, cache_batch_idx, cache_leftpad, page_table, alibi_slopes,
-                        cu_seqlens_q, max_seqlen_q, softmax_scale, causal, window_left, window_right, softcap,
-                        num_splits, attention_chunk, pack_gqa, k=None, v=None, rotary_cos=None, rotary_sin=None,
-                        rotary_interleaved=True, cu_seqlens_k_new=None, rotary_seqlens=None):
+def _flash_attn_kvcache(q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor,
+                        cache_seqlens: Optional[torch.Tensor], cache_batch_idx: Optional[torch.Tensor],
+                        cache_leftpad: Optional[torch.Tensor], page_table: Optional[torch.Tensor],
+                        alibi_slopes: Optional[torch.Tensor], cu_seqlens_q: Optional[torch.Tensor],
+                        max_seqlen_q: Optional[int], softmax_scale: Optional[float], causal: bool, window_left: int,
+                        window_right: int, softcap: float, num_splits: int, attention_chunk: int,
+                        pack_gqa: Optional[bool], k: Optional[torch.Tensor] = None, v: Optional[torch.Tensor] = None,
+                        rotary_cos: Optional[torch.Tensor] = None, rotary_sin: Optional[torch.Tensor] = None,
+                        rotary_interleaved: bool = True, cu_seqlens_k_new: Optional[torch.Tensor] = None,
+                        rotary_seqlens: Optional[torch.Tensor] = None) -> Tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         out, lse = flash.flash_attn_with_kvcache(
             q, k_cache, v_cache, k, v, rotary_cos, rotary_sin, cache_seqlens, cache_batch_idx, cache_leftpad,
@@ -198,7 +227,8 @@ def _flash_attn_kvcache(q, k_cache, v_cache, cache_seqlens, cache_batch_idx, cac
     return out.contiguous(), lse
 
 
-def _flash_attn_kvcache_fake(q, k_cache, v_cache, *options):
+def _flash_attn_kvcache_fake(q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor,
+                             *options: Any) -> Tuple[torch.Tensor, torch.Tensor]:
     rows = (q.shape[1], q.shape[0]) if q.dim() == 3 else (q.shape[0], q.shape[2], q.shape[1])
     return q.new_empty((*q.shape[:-1], v_cache.shape[-1])), q.new_empty(rows, dtype=torch.float32)
 
@@ -211,13 +241,15 @@ flash_attn_append = define(
     _flash_attn_kvcache, _flash_attn_kvcache_fake)
 
 
-def _flash_attn_combine(out_partial, lse_partial, out_dtype):
+def _flash_attn_combine(out_partial: torch.Tensor, lse_partial: torch.Tensor,
+                        out_dtype: Any) -> Tuple[torch.Tensor, torch.Tensor]:
     with torch.no_grad():
         out, lse = flash.flash_attn_combine(out_partial, lse_partial, None, out_dtype)
     return out, lse.contiguous()
 
 
-def _flash_attn_combine_fake(out_partial, lse_partial, out_dtype):
+def _flash_attn_combine_fake(out_partial: torch.Tensor, lse_partial: torch.Tensor,
+                             out_dtype: Any) -> Tuple[torch.Tensor, torch.Tensor]:
     return (out_partial.new_empty(out_partial.shape[1:], dtype=out_dtype or out_partial.dtype),
             lse_partial.new_empty(lse_partial.shape[1:]))
 
@@ -229,24 +261,27 @@ flash_attn_combine = define(
 # ---- what is traced in the place of the functions ----
 
 
-def _no_gradient(**tensors):
+def _no_gradient(**tensors: Optional[torch.Tensor]) -> None:
     for name, x in tensors.items():
         if x is not None and x.requires_grad and torch.is_grad_enabled():
             raise NotImplementedError(f"{name} requires a gradient, which is not computed: detach it")
 
 
-def _options(alibi_slopes, dropout_p, rng_state, softmax_scale, causal, window_size, softcap, deterministic):
+def _options(alibi_slopes: Optional[torch.Tensor], dropout_p: float, rng_state: Optional[torch.Tensor],
+             softmax_scale: Optional[float], causal: bool, window_size: Tuple[int, int], softcap: float,
+             deterministic: bool) -> Tuple[Any, ...]:
     left, right = window_size
     return (alibi_slopes, dropout_p, rng_state, None if softmax_scale is None else float(softmax_scale), bool(causal),
             left, right, float(softcap), bool(deterministic))
 
 
-def _length(x):
+def _length(x: Any) -> int:
     """A number; a tensor of one is read."""
     return int(x) if isinstance(x, torch.Tensor) else x
 
 
-def _result(out, lse, return_attn_probs, rng_state, dropout_p, sizes):
+def _result(out: torch.Tensor, lse: torch.Tensor, return_attn_probs: bool, rng_state: Optional[torch.Tensor],
+            dropout_p: float, sizes: Tuple[int, ...]) -> Any:
     if not return_attn_probs:
         return out
     if rng_state is None:
@@ -254,8 +289,10 @@ def _result(out, lse, return_attn_probs, rng_state, dropout_p, sizes):
     return out, lse, torch.ops.attnc.dropout_mask(rng_state, out.detach(), *sizes, dropout_p)
 
 
-def _traced_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0,
-                 alibi_slopes=None, deterministic=False, return_attn_probs=False, *, rng_state=None):
+def _traced_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dropout_p: float = 0.0,
+                 softmax_scale: Optional[float] = None, causal: bool = False, window_size: Tuple[int, int] = (-1, -1),
+                 softcap: float = 0.0, alibi_slopes: Optional[torch.Tensor] = None, deterministic: bool = False,
+                 return_attn_probs: bool = False, *, rng_state: Optional[torch.Tensor] = None) -> Any:
     _no_gradient(alibi_slopes=alibi_slopes)
     share, sizes = share_of(dropout_p), (q.shape[0], q.shape[1], k.shape[1])
     state = rng_state_of(rng_state, share, q, q.shape[0], q.shape[2])
@@ -264,10 +301,14 @@ def _traced_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False, windo
     return _result(out, lse, return_attn_probs, state, share, sizes)
 
 
-def _traced_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p=0.0,
-                        softmax_scale=None, causal=False, window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
-                        deterministic=False, return_attn_probs=False, block_table=None, *, seqused_q=None,
-                        seqused_k=None, rng_state=None):
+def _traced_varlen_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens_q: torch.Tensor,
+                        cu_seqlens_k: torch.Tensor, max_seqlen_q: int, max_seqlen_k: int, dropout_p: float = 0.0,
+                        softmax_scale: Optional[float] = None, causal: bool = False,
+                        window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                        alibi_slopes: Optional[torch.Tensor] = None, deterministic: bool = False,
+                        return_attn_probs: bool = False, block_table: Optional[torch.Tensor] = None, *,
+                        seqused_q: Optional[torch.Tensor] = None, seqused_k: Optional[torch.Tensor] = None,
+                        rng_state: Optional[torch.Tensor] = None) -> Any:
     _no_gradient(alibi_slopes=alibi_slopes)
     share, sizes = share_of(dropout_p), (cu_seqlens_q.shape[0] - 1, _length(max_seqlen_q), _length(max_seqlen_k))
     state = rng_state_of(rng_state, share, q, sizes[0], q.shape[1])
@@ -277,11 +318,19 @@ def _traced_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_s
     return _result(out, lse, return_attn_probs, state, share, sizes)
 
 
-def _traced_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None, cache_seqlens=None,
-                    cache_batch_idx=None, cache_leftpad=None, block_table=None, softmax_scale=None, causal=False,
-                    window_size=(-1, -1), softcap=0.0, rotary_interleaved=True, alibi_slopes=None, num_splits=0,
-                    return_softmax_lse=False, *, page_table=None, cu_seqlens_q=None, max_seqlen_q=None,
-                    attention_chunk=0, pack_gqa=None, cu_seqlens_k_new=None, rotary_seqlens=None):
+def _traced_kvcache(q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, k: Optional[torch.Tensor] = None,
+                    v: Optional[torch.Tensor] = None, rotary_cos: Optional[torch.Tensor] = None,
+                    rotary_sin: Optional[torch.Tensor] = None,
+                    cache_seqlens: Optional[Union[int, torch.Tensor]] = None,
+                    cache_batch_idx: Optional[torch.Tensor] = None, cache_leftpad: Optional[torch.Tensor] = None,
+                    block_table: Optional[torch.Tensor] = None, softmax_scale: Optional[float] = None,
+                    causal: bool = False, window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                    rotary_interleaved: bool = True, alibi_slopes: Optional[torch.Tensor] = None, num_splits: int = 0,
+                    return_softmax_lse: bool = False, *, page_table: Optional[torch.Tensor] = None,
+                    cu_seqlens_q: Optional[torch.Tensor] = None, max_seqlen_q: Optional[int] = None,
+                    attention_chunk: int = 0, pack_gqa: Optional[bool] = None,
+                    cu_seqlens_k_new: Optional[torch.Tensor] = None,
+                    rotary_seqlens: Optional[torch.Tensor] = None) -> Any:
     _no_gradient(q=q, k_cache=k_cache, v_cache=v_cache, k=k, v=v)
     if block_table is not None and page_table is not None:
         raise TypeError("block_table and page_table are one: give either")
@@ -303,12 +352,13 @@ def _traced_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary
     return (out, lse) if return_softmax_lse else out
 
 
-def _traced_combine(out_partial, lse_partial, out=None, out_dtype=None):
+def _traced_combine(out_partial: torch.Tensor, lse_partial: torch.Tensor, out: Optional[torch.Tensor] = None,
+                    out_dtype: Any = None) -> Tuple[torch.Tensor, torch.Tensor]:
     _no_gradient(out_partial=out_partial, lse_partial=lse_partial)
     made, lse = torch.ops.attnc.flash_attn_combine(out_partial, lse_partial,
                                                    out_dtype if out is None else out.dtype)
     return (made if out is None else out.copy_(made)), lse
 
 
-TRACED = {"flash_attn_func": _traced_func, "flash_attn_varlen_func": _traced_varlen_func,
+TRACED: Dict[str, Callable[..., Any]] = {"flash_attn_func": _traced_func, "flash_attn_varlen_func": _traced_varlen_func,
           "flash_attn_with_kvcache": _traced_kvcache, "flash_attn_combine": _traced_combine}

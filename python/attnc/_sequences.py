@@ -1,13 +1,16 @@
 """Sequences of a call of the drop-in functions: what their offsets, lengths and page tables say, checked
 as far as nothing waits for a GPU."""
-from typing import NamedTuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple, Union
 
 from . import arrays
 from ._arguments import HEAD_DIM_V_MAX, check_heads, dtype_of, whole
 from ._flash import Sequences, padding_of, usable
+from ._types import Ops, Tensor, Tensors
+
+Rotary = Tuple[Tensor, Tensor, bool]  #: cos, sin, interleaved
 
 
-def vector(ops, q, name, x, n):
+def vector(ops: Ops, q: Tensor, name: str, x: Tensor, n: Optional[int]) -> Tensor:
     """An int32 vector of the call, of n numbers (None: any), where q is."""
     if arrays.ops(x) is not ops:
         raise TypeError(f"{name}: an int32 vector of {ops.FRAMEWORK} is needed, as q is, not "
@@ -24,7 +27,7 @@ def vector(ops, q, name, x, n):
     return ops.contiguous(x)
 
 
-def _offsets(ops, q, name, cu_seqlens, total, longest):
+def _offsets(ops: Ops, q: Tensor, name: str, cu_seqlens: Tensor, total: int, longest: int) -> Tuple[Tensor, int]:
     """The vector, and how many sequences it tells; numbers on a GPU are not looked at, which would
     wait for it."""
     x = vector(ops, q, name, cu_seqlens, None)
@@ -36,7 +39,7 @@ def _offsets(ops, q, name, cu_seqlens, total, longest):
     return x, n
 
 
-def _check_offsets(name, at, total, longest):
+def _check_offsets(name: str, at: List[int], total: int, longest: int) -> None:
     if at[0] or any(a > b for a, b in zip(at, at[1:])) or at[-1] > total:
         raise ValueError(f"{name} must rise from 0 to at most {total}, with two numbers or more")
     most = max(b - a for a, b in zip(at, at[1:]))
@@ -44,7 +47,8 @@ def _check_offsets(name, at, total, longest):
         raise ValueError(f"max_seqlen_{name[-1]}={longest}, but a sequence has {most}")
 
 
-def packed(ops, q, k, cu, longest, used):
+def packed(ops: Ops, q: Tensor, k: Tensor, cu: Tuple[Tensor, Tensor], longest: Tuple[int, int],
+           used: Tuple[Optional[Tensor], Optional[Tensor]]) -> Sequences:
     """Of what a call gives for queries and for keys: offsets, the longest, how many rows count."""
     tensors, n = {}, []
     for side, x, at, most in zip("qk", (q, k), cu, longest):
@@ -65,21 +69,21 @@ def packed(ops, q, k, cu, longest, used):
 class Cache(NamedTuple):
     """How flash_attn_with_kvcache was told which keys are a sequence's."""
 
-    seqlens: object
-    batch_idx: object
-    leftpad: object
-    table: object
-    cu_seqlens_q: object
-    max_seqlen_q: object
+    seqlens: Any
+    batch_idx: Optional[Tensor]
+    leftpad: Optional[Tensor]
+    table: Optional[Tensor]
+    cu_seqlens_q: Optional[Tensor]
+    max_seqlen_q: Any
 
 
-def _within(ops, name, x, most):
+def _within(ops: Ops, name: str, x: Tensor, most: int) -> Tensor:
     if ops.view(x).device[0] == "cpu" and any(not 0 <= n <= most for n in ops.integers(x)):
         raise ValueError(f"{name} has a number that is not from 0 to {most}")
     return x
 
 
-def _table_of(ops, q, table, rows):
+def _table_of(ops: Ops, q: Tensor, table: Tensor, rows: Optional[int]) -> Tensor:
     """int32 (rows, max_pages), where q is; rows None: any."""
     if arrays.ops(table) is not ops:
         raise TypeError(f"block_table: an int32 tensor of {ops.FRAMEWORK} is needed, as q is, not "
@@ -95,7 +99,7 @@ def _table_of(ops, q, table, rows):
     return ops.packed(table)
 
 
-def _check_pages(ops, sequences, k):
+def _check_pages(ops: Ops, sequences: Sequences, k: Tensor) -> None:
     """That the pages of keys that count are pages; of a table on a GPU nothing is looked at."""
     at, size = sequences.tensors, k.shape[1]
     if ops.view(at["page_table"]).device[0] != "cpu":
@@ -112,7 +116,7 @@ def _check_pages(ops, sequences, k):
                                  f"{k.shape[0]} pages")
 
 
-def check_cache(ops, q, k, v):
+def check_cache(ops: Ops, q: Tensor, k: Tensor, v: Tensor) -> None:
     """A cache is taken as it lies: copies of it would cost more than the attention.  Only rows that
     no kernel has, of a head_dim that is no multiple of 8, are copied, as FlashAttention copies them."""
     if not len(k.shape) == len(v.shape) == 4:
@@ -133,7 +137,7 @@ def check_cache(ops, q, k, v):
 FEW_ROWS = 64  # of a key head: what decode_wgmma has in a block; of decode_mma a block has 32
 
 
-def group_of(q, k, sq, pack_gqa=None):
+def group_of(q: Tensor, k: Tensor, sq: int, pack_gqa: Optional[bool] = None) -> int:
     """How many query heads share a key head, where the kernel is to have them in one block: where they
     and the queries are few, unless pack_gqa says; 0: it need not know."""
     group = q.shape[-2] // k.shape[-2]
@@ -141,7 +145,7 @@ def group_of(q, k, sq, pack_gqa=None):
     return group if group > 1 and packs else 0
 
 
-def sink_of(ops, sink, h):
+def sink_of(ops: Ops, sink: Optional[Tensor], h: int) -> Tuple[Optional[Tensor], str]:
     """(a logit of each head as kernels take it, its dtype)."""
     if sink is None:
         return None, "none"
@@ -154,7 +158,8 @@ def sink_of(ops, sink, h):
     return ops.contiguous(sink), at.dtype
 
 
-def into(ops, out, head_dim, run):
+def into(ops: Ops, out: Optional[Tensor], head_dim: int,
+         run: Callable[[Optional[Tensor]], Tuple[Tensor, Optional[Tensor]]]) -> Tuple[Tensor, Optional[Tensor]]:
     """run(out or None) gives (out, lse): written into the caller's `out` if there is one; copied where
     kernels cannot write there.  Rows that were padded have head_dim elements again."""
     direct = out is not None and not padding_of(out) and usable(ops, out) is out
@@ -167,7 +172,9 @@ def into(ops, out, head_dim, run):
     return out, lse
 
 
-def packed_over_pages(ops, q, k, v, cu, longest, used, table):
+def packed_over_pages(ops: Ops, q: Tensor, k: Tensor, v: Tensor, cu: Tuple[Tensor, Optional[Tensor]],
+                      longest: Tuple[int, int], used: Tuple[Optional[Tensor], Optional[Tensor]],
+                      table: Tensor) -> Sequences:
     """Packed queries over pages: of keys the lengths are told, or are the differences of offsets."""
     check_cache(ops, q, k, v)
     at, b = _offsets(ops, q, "cu_seqlens_q", cu[0], q.shape[0], longest[0])
@@ -192,14 +199,14 @@ def packed_over_pages(ops, q, k, v, cu, longest, used, table):
     return sequences
 
 
-def _queries(ops, q, cache, tensors):
+def _queries(ops: Ops, q: Tensor, cache: Cache, tensors: Tensors) -> Tuple[int, int]:
     """How many sequences there are, and the longest's queries."""
     if cache.cu_seqlens_q is None:
         if len(q.shape) != 4:
             raise ValueError("q must have 4 axes: batch, seqlen, heads, head_dim; with cu_seqlens_q 3")
         if q.shape[0] == 0:
             raise ValueError("batch size must be positive")
-        return q.shape[:2]
+        return q.shape[0], q.shape[1]
     if len(q.shape) != 3 or cache.max_seqlen_q is None:
         raise ValueError("with cu_seqlens_q q has 3 axes, rows, heads, head_dim, and max_seqlen_q is "
                          "needed")
@@ -209,7 +216,7 @@ def _queries(ops, q, cache, tensors):
     return b, longest
 
 
-def _lengths(ops, q, given, b, room):
+def _lengths(ops: Ops, q: Tensor, given: Any, b: int, room: int) -> Tensor:
     try:
         n = whole("cache_seqlens", given) if not hasattr(given, "shape") or given.shape == () else None
     except TypeError:
@@ -224,16 +231,16 @@ def _lengths(ops, q, given, b, room):
 class New(NamedTuple):
     """New tokens of a cache: their rows, and how keys and queries are turned."""
 
-    k: object
-    v: object
-    cu_seqlens: object  #: offsets of rows that are packed
-    cos: object
-    sin: object
+    k: Tensor
+    v: Tensor
+    cu_seqlens: Optional[Tensor]  #: offsets of rows that are packed
+    cos: Tensor
+    sin: Tensor
     interleaved: bool
-    positions: object  #: of the first row; None: the rows that there were
+    positions: Optional[Tensor]  #: of the first row; None: the rows that there were
 
 
-def _check_new(ops, k, v, new, b):
+def _check_new(ops: Ops, k: Tensor, v: Tensor, new: New, b: int) -> Union[int, Tensor]:
     """How many rows each sequence gets, a number or a vector."""
     axes = 3 if new.cu_seqlens is not None else 4
     if new.v is None or not len(new.k.shape) == len(new.v.shape) == axes:
@@ -250,10 +257,10 @@ def _check_new(ops, k, v, new, b):
         return at[1:] - at[:-1]
     if new.k.shape[0] != b:
         raise ValueError(f"k has {new.k.shape[0]} batches, q {b}")
-    return new.k.shape[1]
+    return int(new.k.shape[1])
 
 
-def rotary_of(ops, q, new, d):
+def rotary_of(ops: Ops, q: Tensor, new: New, d: int) -> Optional[Rotary]:
     """(cos, sin, interleaved) as kernels take them, or None."""
     if new.cos is None and new.sin is None:
         return None
@@ -274,19 +281,20 @@ def rotary_of(ops, q, new, d):
     return new.cos, new.sin, new.interleaved
 
 
-def cached(ops, q, k, v, cache, new=None):
+def cached(ops: Ops, q: Tensor, k: Tensor, v: Tensor, cache: Cache,
+           new: Optional[New] = None) -> Tuple[Sequences, Optional[Tensor]]:
     """Of a cache, dense or of pages; and, where new rows come, behind which of each sequence."""
-    tensors = {}
+    tensors: Tensors = {}
     b, sq = _queries(ops, q, cache, tensors)
     check_cache(ops, q, k, v)
     chosen, paged = cache.batch_idx is not None, cache.table is not None
-    table = _table_of(ops, q, cache.table, None if chosen else b) if paged else None
+    table: Tensor = _table_of(ops, q, cache.table, None if chosen else b) if paged else None
     room = table.shape[1] * k.shape[1] if paged else k.shape[1]
     if not paged and not chosen and k.shape[0] != b:
         raise ValueError(f"the cache has {k.shape[0]} batches, q has {b}")
     if new is not None and cache.seqlens is None:
         raise ValueError("k and v of new tokens need cache_seqlens: behind which rows they come")
-    at = None
+    at: Tensor = None
     if cache.seqlens is not None:
         tensors["seqused_k"] = at = _lengths(ops, q, cache.seqlens, b, room)
     if new is not None:
@@ -307,7 +315,8 @@ def cached(ops, q, k, v, cache, new=None):
     return sequences, at
 
 
-def with_new(ops, new, sequences, at, rotary, first):
+def with_new(ops: Ops, new: New, sequences: Sequences, at: Tensor, rotary: Optional[Rotary],
+             first: Tensor) -> Sequences:
     """The same call with what its new rows are: each sequence had `at` of them, of which the first new one
     stands at position `first`."""
     tensors = {n: x for n, x in sequences.tensors.items() if n != "seqused_k"}
@@ -321,6 +330,6 @@ def with_new(ops, new, sequences, at, rotary, first):
     return sequences._replace(tensors=tensors)
 
 
-def rope_of(ops, rotary):
+def rope_of(ops: Ops, rotary: Optional[Rotary]) -> Tuple[Any, ...]:
     """The spec's numbers of rotary_of."""
     return (2 * rotary[0].shape[1], rotary[2], ops.view(rotary[0]).dtype) if rotary else ()

@@ -6,7 +6,7 @@ framework can: allocate, copy, pad.
 """
 import importlib
 import sys
-from typing import Any, NamedTuple, Tuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 from . import _dlpack
 from .errors import ShapeError, UsageError
@@ -26,13 +26,13 @@ class View(NamedTuple):
     readonly: str = ""  #: why it may not be written; empty if it may
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         n = BYTES[self.dtype]
         for size in self.shape:
             n *= size
         return n
 
-    def contiguous(self):
+    def contiguous(self) -> bool:
         """Are its elements one after another, the last axis innermost?"""
         wanted = 1
         for size, stride in zip(reversed(self.shape), reversed(self.strides)):
@@ -45,7 +45,7 @@ class View(NamedTuple):
 TENSORS = {"torch": "Tensor", "numpy": "ndarray"}  # a framework's class of them
 
 
-def ops(x):
+def ops(x: object) -> Any:
     """The module for the framework of `x`; None if it is no tensor of torch or numpy."""
     for root, name in TENSORS.items():
         kind = getattr(sys.modules.get(root), name, None)
@@ -54,18 +54,19 @@ def ops(x):
     return None
 
 
-def view(x, stream=None) -> View:
+def view(x: Any, stream: Optional[int] = None) -> View:
     """The View of a tensor: torch's, numpy's (uint16 is bf16 bits), or any DLPack object's.
     `stream` is told to a DLPack producer on a GPU, which then orders its work before it."""
     found = ops(x)
     if found:
-        return found.view(x)
+        at: View = found.view(x)
+        return at
     if hasattr(x, "__dlpack__"):
         return View(*_dlpack.read(x, stream))
     raise UsageError(f"{type(x).__name__} is not a tensor: torch, numpy or __dlpack__ is needed")
 
 
-def check_output(name, at: View):
+def check_output(name: str, at: View) -> None:
     """What is written has to be writable, and no element of it another one's too."""
     if at.readonly:
         raise UsageError(f"{name} is written, but {at.readonly}")

@@ -1,24 +1,29 @@
 """FlashAttention's flash_attn.bert_padding: rows of padded batches without their padding, and
 back.  The same names, order and results; for tensors of torch and arrays of numpy."""
+from typing import Optional, Tuple
+
 from . import arrays
+from ._types import Ops, Tensor
+from ._types import Tensors
 
 
-def _ops(x, name):
-    found = arrays.ops(x)
+def _ops(x: object, name: str) -> Ops:
+    found: Optional[Ops] = arrays.ops(x)
     if not found:
         raise TypeError(f"{name} must be a tensor of torch or an array of numpy, not "
                         f"{type(x).__module__}.{type(x).__name__}")
     return found
 
 
-def _check(ops, name, x):
+def _check(ops: Ops, name: str, x: object) -> None:
     """x is of the framework that hidden_states is of."""
     if arrays.ops(x) is not ops:
         raise TypeError(f"{name} must be a tensor of {ops.FRAMEWORK}, as hidden_states is, not "
                         f"{type(x).__module__}.{type(x).__name__}")
 
 
-def unpad_input(hidden_states, attention_mask, unused_mask=None):
+def unpad_input(hidden_states: Tensor, attention_mask: Tensor,
+                unused_mask: Optional[Tensor] = None) -> Tuple[Tensor, Tensor, Tensor, int, Tensor]:
     """(rows, indices, cu_seqlens, max_seqlen, seqused) of hidden_states (batch, seqlen, ...).
 
     attention_mask, unused_mask: (batch, seqlen), true where a row counts, and where one is kept
@@ -28,9 +33,10 @@ def unpad_input(hidden_states, attention_mask, unused_mask=None):
     """
     ops = _ops(hidden_states, "hidden_states")
     b, s = hidden_states.shape[:2]
-    for name, mask in (("attention_mask", attention_mask), ("unused_mask", unused_mask)):
-        if name == "unused_mask" and mask is None:
-            continue
+    masks: Tensors = {"attention_mask": attention_mask}
+    if unused_mask is not None:
+        masks["unused_mask"] = unused_mask
+    for name, mask in masks.items():
         _check(ops, name, mask)
         if tuple(mask.shape) != (b, s):
             raise ValueError(f"{name} has shape {list(mask.shape)}, not [{b}, {s}]")
@@ -43,7 +49,7 @@ def unpad_input(hidden_states, attention_mask, unused_mask=None):
     return rows, indices, ops.offsets(lengths), longest, ops.row_counts(counted)
 
 
-def pad_input(hidden_states, indices, batch, seqlen):
+def pad_input(hidden_states: Tensor, indices: Tensor, batch: int, seqlen: int) -> Tensor:
     """(batch, seqlen, ...): row i of hidden_states (total, ...) stands at indices[i], others are
     zeros."""
     ops = _ops(hidden_states, "hidden_states")

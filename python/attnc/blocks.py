@@ -1,6 +1,10 @@
 """What flex_attention takes as a block mask: any object that has the tensors of FlexAttention's
 BlockMask (torch's own among them) and its BLOCK_SIZE."""
+from typing import Any, Dict, List, Tuple
+
 from . import arrays
+from ._types import Tensor
+from ._types import Tensors
 from .errors import ShapeError, UsageError
 
 NAMES = ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices")
@@ -9,7 +13,7 @@ STEP = 16
 WHOLE = "noop_mask"  # of torch: a function that hides nothing
 
 
-def _rows(block_mask):
+def _rows(block_mask: Any) -> Tuple[int, int]:
     size = getattr(block_mask, "BLOCK_SIZE", None)
     pair = (size, size) if isinstance(size, int) else tuple(size or ())
     if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
@@ -17,19 +21,19 @@ def _rows(block_mask):
     return pair
 
 
-def _fitting(rows, blocks, length):
+def _fitting(rows: int, blocks: int, length: int) -> int:
     """One block may be larger than all there is, as torch's empty mask has it."""
     if rows > MOST and blocks == 1:
         return max(STEP, -(-length // 128) * 128)
     return rows
 
 
-def _whole(x):
+def _whole(x: Tensor) -> Tensor:
     ops = arrays.ops(x)
     return x if ops.view(x).dtype == "i32" else ops.as_int32(x)
 
 
-def _spread(x, b, h):
+def _spread(x: Tensor, b: int, h: int) -> Tensor:
     """One list for all batches or heads is that of each of them, by a stride of 0."""
     shape = (b, h, *x.shape[2:])
     if tuple(x.shape) == shape:
@@ -40,13 +44,14 @@ def _spread(x, b, h):
     return arrays.ops(x).broadcast(x, shape)
 
 
-def take(block_mask, b, h, hk, q, kv):
+def take(block_mask: Any, b: int, h: int, hk: int, q: int,
+         kv: int) -> Tuple[Dict[str, Any], Dict[str, Tensor], List[Any]]:
     """({field: value}, {name: tensor}, [mask_mod]) of a spec and its call."""
     missing = [n for n in NAMES[:2] if getattr(block_mask, n, None) is None]
     if missing:
         raise UsageError(f"block_mask has no {missing[0]}: {', '.join(NAMES)} and BLOCK_SIZE "
                          "are read")
-    data = {n: getattr(block_mask, n, None) for n in NAMES}
+    data: Tensors = {n: getattr(block_mask, n, None) for n in NAMES}
     if any(arrays.ops(x) is None or len(x.shape) != 3 + n.endswith("indices")
            for n, x in data.items() if x is not None):
         raise UsageError("block_mask: lists are tensors of torch or arrays of numpy, [b, h, "
@@ -56,8 +61,8 @@ def take(block_mask, b, h, hk, q, kv):
             data["full_" + of] = data[of] * 0
     rows = _rows(block_mask)
     blocks = data["kv_indices"].shape[2:]
-    rows = tuple(map(_fitting, rows, blocks, (q, kv)))
+    block = list(map(_fitting, rows, blocks, (q, kv)))
     mod = getattr(block_mask, "mask_mod", None)
     masks = [] if mod is None or getattr(mod, "__name__", "") == WHOLE else [mod]
     data = {n: _spread(_whole(x), b, h) for n, x in data.items()}
-    return {"block_list": {"block": list(rows)}}, data, masks
+    return {"block_list": {"block": block}}, data, masks

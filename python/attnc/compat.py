@@ -11,7 +11,9 @@ import importlib.abc
 import importlib.util
 import sys
 import types
+from typing import Any, Dict, Iterable, Mapping, NoReturn, Optional, Tuple
 
+from ._types import Tensor
 from .peers import FUNCTIONS, refuse
 
 FOLLOWED = "2.8.3"  #: the version of FlashAttention whose names and order these are
@@ -21,8 +23,10 @@ ROOTS = ("flash_attn", "flash_attn_interface")
 # ---- FlashAttention 2's functions under autograd, which sequence-parallel programs call ----
 
 
-def _flash_attn_forward(q, k, v, dropout_p, softmax_scale, causal, window_size_left, window_size_right, softcap,
-                        alibi_slopes, return_softmax):
+def _flash_attn_forward(q: Tensor, k: Tensor, v: Tensor, dropout_p: float,
+                        softmax_scale: Optional[float], causal: bool, window_size_left: int, window_size_right: int,
+                        softcap: float, alibi_slopes: Optional[Tensor],
+                        return_softmax: bool) -> Tuple[Any, ...]:
     """(out, softmax_lse, S_dmask, rng_state), without a gradient."""
     import torch
     from ._operators import rng_state_of
@@ -32,10 +36,14 @@ def _flash_attn_forward(q, k, v, dropout_p, softmax_scale, causal, window_size_l
     return out, lse, _mask(return_softmax, state, out, (q.shape[0], q.shape[1], k.shape[1]), dropout_p), state
 
 
-def _flash_attn_varlen_forward(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p,
-                               softmax_scale, causal, window_size_left=-1, window_size_right=-1, softcap=0.0,
-                               alibi_slopes=None, return_softmax=False, block_table=None, leftpad_k=None,
-                               seqused_k=None, zero_tensors=False):
+def _flash_attn_varlen_forward(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor,
+                               cu_seqlens_k: Tensor, max_seqlen_q: int, max_seqlen_k: int, dropout_p: float,
+                               softmax_scale: Optional[float], causal: bool, window_size_left: int = -1,
+                               window_size_right: int = -1, softcap: float = 0.0,
+                               alibi_slopes: Optional[Tensor] = None, return_softmax: bool = False,
+                               block_table: Optional[Tensor] = None, leftpad_k: Optional[Tensor] = None,
+                               seqused_k: Optional[Tensor] = None,
+                               zero_tensors: bool = False) -> Tuple[Any, ...]:
     import torch
     from ._operators import rng_state_of
     refuse(leftpad_k=leftpad_k)
@@ -47,15 +55,20 @@ def _flash_attn_varlen_forward(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q
     return out, lse, _mask(return_softmax, state, out, (batches, max_seqlen_q, max_seqlen_k), dropout_p), state
 
 
-def _mask(wanted, state, out, sizes, dropout_p):
+def _mask(wanted: bool, state: Optional[Tensor], out: Tensor, sizes: Tuple[int, ...],
+          dropout_p: float) -> Tensor:
     import torch
     if not wanted or state is None:
         return out.new_empty((0,))
     return torch.ops.attnc.dropout_mask(state, out, *sizes, dropout_p)
 
 
-def _flash_attn_backward(dout, q, k, v, out, softmax_lse, dq, dk, dv, dropout_p, softmax_scale, causal,
-                         window_size_left, window_size_right, softcap, alibi_slopes, deterministic, rng_state=None):
+def _flash_attn_backward(dout: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor,
+                         softmax_lse: Tensor, dq: Optional[Tensor], dk: Optional[Tensor],
+                         dv: Optional[Tensor], dropout_p: float, softmax_scale: Optional[float], causal: bool,
+                         window_size_left: int, window_size_right: int, softcap: float,
+                         alibi_slopes: Optional[Tensor], deterministic: bool,
+                         rng_state: Optional[Tensor] = None) -> Tensor:
     """Writes dq, dk, dv; returns the sums of dout · out, fp32 (b, h, sq)."""
     import torch
     _write((dq, dk, dv), torch.ops.attnc.flash_attn_bwd(
@@ -64,9 +77,14 @@ def _flash_attn_backward(dout, q, k, v, out, softmax_lse, dq, dk, dv, dropout_p,
     return (dout.float() * out.float()).sum(-1).transpose(1, 2).contiguous()
 
 
-def _flash_attn_varlen_backward(dout, q, k, v, out, softmax_lse, dq, dk, dv, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
-                                max_seqlen_k, dropout_p, softmax_scale, causal, window_size_left, window_size_right,
-                                softcap, alibi_slopes, deterministic, rng_state=None, zero_tensors=False):
+def _flash_attn_varlen_backward(dout: Tensor, q: Tensor, k: Tensor, v: Tensor,
+                                out: Tensor, softmax_lse: Tensor, dq: Optional[Tensor],
+                                dk: Optional[Tensor], dv: Optional[Tensor], cu_seqlens_q: Tensor,
+                                cu_seqlens_k: Tensor, max_seqlen_q: int, max_seqlen_k: int, dropout_p: float,
+                                softmax_scale: Optional[float], causal: bool, window_size_left: int,
+                                window_size_right: int, softcap: float, alibi_slopes: Optional[Tensor],
+                                deterministic: bool, rng_state: Optional[Tensor] = None,
+                                zero_tensors: bool = False) -> Tensor:
     import torch
     _write((dq, dk, dv), torch.ops.attnc.flash_attn_varlen_bwd(
         dout, None, q, k, v, out, softmax_lse, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, None, None,
@@ -75,7 +93,7 @@ def _flash_attn_varlen_backward(dout, q, k, v, out, softmax_lse, dq, dk, dv, cu_
     return (dout.float() * out.float()).sum(-1).transpose(0, 1).contiguous()
 
 
-def _write(to, made):
+def _write(to: Iterable[Optional[Tensor]], made: Iterable[Tensor]) -> None:
     for x, y in zip(to, made):
         if x is not None:
             x.copy_(y)
@@ -84,9 +102,12 @@ def _write(to, made):
 # ---- FlashAttention 3 and 4: other orders, the same functions ----
 
 
-def _fa3_func(q, k, v, softmax_scale=None, causal=False, qv=None, q_descale=None, k_descale=None, v_descale=None,
-              window_size=(-1, -1), attention_chunk=0, softcap=0.0, num_splits=1, pack_gqa=None, deterministic=False,
-              sm_margin=0, return_attn_probs=False):
+def _fa3_func(q: Tensor, k: Tensor, v: Tensor, softmax_scale: Optional[float] = None,
+              causal: bool = False, qv: Optional[Tensor] = None, q_descale: Optional[Tensor] = None,
+              k_descale: Optional[Tensor] = None, v_descale: Optional[Tensor] = None,
+              window_size: Tuple[int, int] = (-1, -1), attention_chunk: int = 0, softcap: float = 0.0,
+              num_splits: int = 1, pack_gqa: Optional[bool] = None, deterministic: bool = False, sm_margin: int = 0,
+              return_attn_probs: bool = False) -> Any:
     from . import flash
     refuse(qv=qv, q_descale=q_descale, k_descale=k_descale, v_descale=v_descale, attention_chunk=attention_chunk,
            num_splits=num_splits, pack_gqa=pack_gqa, sm_margin=sm_margin)
@@ -95,10 +116,15 @@ def _fa3_func(q, k, v, softmax_scale=None, causal=False, qv=None, q_descale=None
     return made[:2] if return_attn_probs else made
 
 
-def _fa3_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, seqused_q=None, seqused_k=None,
-                     softmax_scale=None, causal=False, qv=None, q_descale=None, k_descale=None, v_descale=None,
-                     window_size=(-1, -1), attention_chunk=0, softcap=0.0, num_splits=1, pack_gqa=None,
-                     deterministic=False, sm_margin=0, return_attn_probs=False):
+def _fa3_varlen_func(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor,
+                     cu_seqlens_k: Tensor, max_seqlen_q: int, max_seqlen_k: int,
+                     seqused_q: Optional[Tensor] = None, seqused_k: Optional[Tensor] = None,
+                     softmax_scale: Optional[float] = None, causal: bool = False, qv: Optional[Tensor] = None,
+                     q_descale: Optional[Tensor] = None, k_descale: Optional[Tensor] = None,
+                     v_descale: Optional[Tensor] = None, window_size: Tuple[int, int] = (-1, -1),
+                     attention_chunk: int = 0, softcap: float = 0.0, num_splits: int = 1,
+                     pack_gqa: Optional[bool] = None, deterministic: bool = False, sm_margin: int = 0,
+                     return_attn_probs: bool = False) -> Any:
     from . import flash
     refuse(qv=qv, q_descale=q_descale, k_descale=k_descale, v_descale=v_descale, attention_chunk=attention_chunk,
            num_splits=num_splits, pack_gqa=pack_gqa, sm_margin=sm_margin)
@@ -108,14 +134,18 @@ def _fa3_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seql
     return made[:2] if return_attn_probs else made
 
 
-def _window(window_size):
+def _window(window_size: Tuple[Optional[int], Optional[int]]) -> Tuple[int, int]:
     """FlashAttention 4 writes None for -1."""
-    return tuple(-1 if n is None else n for n in window_size)
+    left, right = (-1 if n is None else n for n in window_size)
+    return left, right
 
 
-def _fa4_func(q, k, v, qv=None, gather_kv_indices=None, softmax_scale=None, causal=False, window_size=(None, None),
-              learnable_sink=None, softcap=0.0, num_splits=1, pack_gqa=None, deterministic=False, return_lse=False,
-              **others):
+def _fa4_func(q: Tensor, k: Tensor, v: Tensor, qv: Optional[Tensor] = None,
+              gather_kv_indices: Optional[Tensor] = None, softmax_scale: Optional[float] = None,
+              causal: bool = False, window_size: Tuple[Optional[int], Optional[int]] = (None, None),
+              learnable_sink: Optional[Tensor] = None, softcap: float = 0.0, num_splits: int = 1,
+              pack_gqa: Optional[bool] = None, deterministic: bool = False, return_lse: bool = False,
+              **others: Any) -> Any:
     """(out, lse), lse None unless it is wanted; the order is that of 0251105a, 2026-08-15."""
     refuse(qv=qv, gather_kv_indices=gather_kv_indices, learnable_sink=learnable_sink, num_splits=num_splits,
            pack_gqa=pack_gqa)
@@ -125,10 +155,16 @@ def _fa4_func(q, k, v, qv=None, gather_kv_indices=None, softmax_scale=None, caus
     return made if return_lse else (made, None)
 
 
-def _fa4_varlen_func(q, k, v, qv=None, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None, max_seqlen_k=None,
-                     min_seqlen_k=None, seqused_q=None, seqused_k=None, gather_kv_indices=None, page_table=None,
-                     softmax_scale=None, causal=False, window_size=(None, None), learnable_sink=None, softcap=0.0,
-                     num_splits=1, pack_gqa=None, deterministic=False, return_lse=False, **others):
+def _fa4_varlen_func(q: Tensor, k: Tensor, v: Tensor, qv: Optional[Tensor] = None,
+                     cu_seqlens_q: Any = None, cu_seqlens_k: Any = None, max_seqlen_q: Any = None,
+                     max_seqlen_k: Any = None, min_seqlen_k: Optional[int] = None,
+                     seqused_q: Optional[Tensor] = None, seqused_k: Optional[Tensor] = None,
+                     gather_kv_indices: Optional[Tensor] = None, page_table: Optional[Tensor] = None,
+                     softmax_scale: Optional[float] = None, causal: bool = False,
+                     window_size: Tuple[Optional[int], Optional[int]] = (None, None),
+                     learnable_sink: Optional[Tensor] = None, softcap: float = 0.0, num_splits: int = 1,
+                     pack_gqa: Optional[bool] = None, deterministic: bool = False, return_lse: bool = False,
+                     **others: Any) -> Any:
     """min_seqlen_k is a hint, and none of attnc's."""
     from . import flash
     refuse(qv=qv, gather_kv_indices=gather_kv_indices, learnable_sink=learnable_sink, num_splits=num_splits,
@@ -141,7 +177,7 @@ def _fa4_varlen_func(q, k, v, qv=None, cu_seqlens_q=None, cu_seqlens_k=None, max
     return made[:2] if return_lse else (made, None)
 
 
-def _refuse_others(others):
+def _refuse_others(others: Mapping[str, Any]) -> None:
     given = [n for n, x in others.items() if x is not None]
     if given:
         raise NotImplementedError(f"{', '.join(given)}: of flash_attn.cute not supported; attnc.flex_attention takes "
@@ -154,7 +190,7 @@ def _refuse_others(others):
 class _Module(types.ModuleType):
     """What it has not, and another FlashAttention has, is an ImportError when it is imported."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> NoReturn:
         if name in FUNCTIONS:
             raise ImportError(f"attnc has no {name} for {self.__name__}: {FUNCTIONS[name]}", name=self.__name__)
         if name.startswith("__"):
@@ -163,7 +199,7 @@ class _Module(types.ModuleType):
                           name=self.__name__)
 
 
-def _modules():
+def _modules() -> Dict[str, Dict[str, Any]]:
     """{name: {what is in it}}."""
     from . import bert_padding, flash
     two = {n: getattr(flash, n) for n in (
@@ -184,13 +220,13 @@ def _modules():
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Refuses submodules that there are not, by name."""
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.partition(".")[0] in ROOTS and name not in sys.modules:
             raise ModuleNotFoundError(f"attnc has no {name}; it has {', '.join(sorted(_modules()))}", name=name)
         return None
 
 
-def install(name="flash_attn"):
+def install(name: str = "flash_attn") -> None:
     """Modules of FlashAttention made of attnc's functions, for imports from now on.  RuntimeError if another
     one is imported already."""
     import torch  # noqa: F401  functions of torch tensors
@@ -215,7 +251,7 @@ def install(name="flash_attn"):
         sys.meta_path.insert(0, _Finder())
 
 
-def uninstall():
+def uninstall() -> None:
     """As if it had not been; what was imported keeps what it has."""
     sys.meta_path[:] = [x for x in sys.meta_path if not isinstance(x, _Finder)]
     for path in [n for n, x in sys.modules.items() if isinstance(x, _Module)]:

@@ -18,7 +18,7 @@ from .spec import SpecLike, _check, load_spec, problem, schedule as make_schedul
 CACHES = {None: 0, "off": 1, "ro": 2, "rw": 3}
 
 
-def _open_driver(device, settings):
+def _open_driver(device: str, settings: Optional[str]) -> _driver.Driver:
     """"cuda", "emu", "auto" (a GPU where there is one, else the emulator) or a path."""
     emulator = _lib.beside("libattnc-emu.so")
     cuda = os.environ.get("ATTNC_LIBCUDA") or "libcuda.so.1"
@@ -54,11 +54,10 @@ class Context(Shared):
 
     PICKLE = "it belongs to a driver of this process; make one where it is needed"
 
-    def __init__(self, device: str = "auto", *, emulator: Optional[str] = None,
-                 cache: Optional[str] = None, cache_dir: Optional[str] = None,
-                 tune_dir: Optional[str] = None, tune_table: Optional[str] = None,
+    def __init__(self, device: str = "auto", *, emulator: Optional[str] = None, cache: Optional[str] = None,
+                 cache_dir: Optional[str] = None, tune_dir: Optional[str] = None, tune_table: Optional[str] = None,
                  target: Optional[str] = None, cc: Optional[str] = None,
-                 log: Optional[Callable[[int, str], None]] = None):
+                 log: Optional[Callable[[int, str], None]] = None) -> None:
         if cache not in CACHES:
             raise errors.UsageError(f"cache: {cache!r} is not one of off, ro, rw")
         self.driver = _open_driver(device, emulator)
@@ -77,7 +76,8 @@ class Context(Shared):
     @property
     def info(self) -> Dict[str, Any]:
         """Settings, devices and counters: where things are, and what stats() says."""
-        return json.loads(_lib.library().attnc_context_json(self._handle))
+        said: Dict[str, Any] = json.loads(_lib.library().attnc_context_json(self._handle))
+        return said
 
     def stats(self) -> Dict[str, int]:
         """What it has counted: hits of each layer, misses, compiles, loads and the times that
@@ -93,7 +93,7 @@ class Context(Shared):
         lib.attnc_stats_prometheus(s, buffer, room)
         return buffer.value.decode()
 
-    def _stats(self):
+    def _stats(self) -> Any:
         s, error = _lib.Stats(), _lib.Error()
         _check(_lib.library().attnc_context_stats(self._handle, s, error), error)
         return s
@@ -149,4 +149,5 @@ class Context(Shared):
         _check(_lib.library().attnc_key_explain(
             self._handle, spec._handle, problem(spec, sizes, device, mean_lengths=mean_lengths, op=op),
             make_schedule(schedule), C.byref(out), error), error)
-        return json.loads(taken_text(out))
+        said: Dict[str, Any] = json.loads(taken_text(out))
+        return said

@@ -1,4 +1,7 @@
 """What copying and pickling mean for what holds a handle of the library."""
+from typing import NoReturn, TypeVar
+
+Own = TypeVar("Own")
 
 
 class Shared:
@@ -8,11 +11,11 @@ class Shared:
     __slots__ = ()
     PICKLE = ""
 
-    def __copy__(self):
+    def __copy__(self: Own) -> Own:
         return self
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self: Own, memo: object) -> Own:
         return self
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(f"attnc.{type(self).__name__} cannot be pickled: {self.PICKLE}")

@@ -4,7 +4,7 @@ Every failure of the library is an AttncError or one of its kinds; the kind foll
 status.  SpecError and UnsupportedError carry `diagnostics`, one for each thing that is wrong
 with a spec, and their text shows all of them with line, caret and help.
 """
-from typing import NamedTuple, Optional
+from typing import Any, Iterable, NamedTuple, Optional, Tuple
 
 
 class Diagnostic(NamedTuple):
@@ -25,14 +25,17 @@ class AttncError(Exception):
     """A call of the library failed.
 
     status: the name of its status ("ATTNC_ERR_SHAPE"); driver_code: the CUresult behind it,
-    0 if it was not the driver; diagnostics: what is wrong with a spec, else empty.
+    0 if it was not the driver; diagnostics: what is wrong with a spec, else empty; tuning: what a
+    sweep that failed has measured, else None.
     """
 
-    def __init__(self, message, status="ATTNC_ERR_USAGE", driver_code=0, diagnostics=()):
+    def __init__(self, message: str, status: str = "ATTNC_ERR_USAGE", driver_code: int = 0,
+                 diagnostics: Iterable[Diagnostic] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.driver_code = driver_code
         self.diagnostics = list(diagnostics)
+        self.tuning: Any = None
 
 
 class UsageError(AttncError, ValueError):
@@ -88,7 +91,7 @@ class CheckError(AttncError):
 
 
 # Name and exception of each status, in the order of attnc_status.
-STATUSES = (
+STATUSES: Tuple[Tuple[str, Any], ...] = (
     ("ATTNC_OK", None),
     ("ATTNC_ERR_USAGE", UsageError),
     ("ATTNC_ERR_SPEC", SpecError),
@@ -111,9 +114,11 @@ STATUSES = (
 )
 
 
-def make(status, message, driver_code=0, diagnostics=()):
+def make(status: int, message: Optional[str], driver_code: int = 0,
+         diagnostics: Iterable[Diagnostic] = ()) -> Exception:
     """The exception for a status; MemoryError is Python's own."""
     name, kind = STATUSES[status] if status < len(STATUSES) else (str(status), AttncError)
     if kind is MemoryError:
         return MemoryError(message)
-    return kind(message or name, name, driver_code, diagnostics)
+    made: Exception = kind(message or name, name, driver_code, diagnostics)
+    return made

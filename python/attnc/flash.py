@@ -9,23 +9,27 @@ is padded with zeros.
 
 The functions may be called from many threads; each thread keeps its own prepared launches.
 """
+from typing import Any, Optional, Tuple, Union
+
 from . import arrays
 from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of,
                          splits_of, truth, whole, window_of)
 from ._dropout import probs_wanted, share_of, state_of, with_mask
-from ._flash import (Options, attend, direct, direct_packed, dropped, keep_direct, prepared, result_of,
-                     set_context, usable)  # noqa: F401  set_context is attnc's own
+from ._flash import (Options, Sequences, _Prepared, attend, direct, direct_packed, dropped, keep_direct, prepared,
+                     result_of, set_context, usable)  # noqa: F401  set_context is attnc's own
 from ._ops import merged
 from ._sequences import (Cache, New, cached, group_of, packed, packed_over_pages, rope_of, rotary_of,
                          vector, with_new)
+from ._types import Key, Ops, Tensor
 from .peers import by_operator, needs_operator, operator
 from .peers import missing as __getattr__  # noqa: F401
 
 
 @operator
-def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
-                    window_size=(-1, -1), softcap=0.0, alibi_slopes=None, deterministic=False,
-                    return_attn_probs=False, *, rng_state=None):
+def flash_attn_func(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0, softmax_scale: Optional[float] = None,
+                    causal: bool = False, window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                    alibi_slopes: Optional[Tensor] = None, deterministic: bool = False,
+                    return_attn_probs: bool = False, *, rng_state: Optional[Tensor] = None) -> Any:
     """softmax(q k^T softmax_scale) v for [batch, seqlen, heads, head_dim] tensors.
 
     q: (b, sq, h, d); k, v: (b, sk, hk, d), h a multiple of hk; fp16 or bf16.  causal and
@@ -74,9 +78,10 @@ def flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False,
 
 
 @operator
-def flash_attn_kvpacked_func(q, kv, dropout_p=0.0, softmax_scale=None, causal=False,
-                             window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
-                             deterministic=False, return_attn_probs=False):
+def flash_attn_kvpacked_func(q: Tensor, kv: Tensor, dropout_p: float = 0.0, softmax_scale: Optional[float] = None,
+                             causal: bool = False, window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                             alibi_slopes: Optional[Tensor] = None, deterministic: bool = False,
+                             return_attn_probs: bool = False) -> Any:
     """flash_attn_func of q and kv (b, sk, 2, hk, d), which is not copied."""
     return flash_attn_func(q, kv[:, :, 0], kv[:, :, 1], dropout_p, softmax_scale, causal,
                            window_size, softcap, alibi_slopes, deterministic,
@@ -84,9 +89,10 @@ def flash_attn_kvpacked_func(q, kv, dropout_p=0.0, softmax_scale=None, causal=Fa
 
 
 @operator
-def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=False,
-                              window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
-                              deterministic=False, return_attn_probs=False):
+def flash_attn_qkvpacked_func(qkv: Tensor, dropout_p: float = 0.0, softmax_scale: Optional[float] = None,
+                              causal: bool = False, window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                              alibi_slopes: Optional[Tensor] = None, deterministic: bool = False,
+                              return_attn_probs: bool = False) -> Any:
     """flash_attn_func of the three parts of qkv (b, s, 3, h, d), which is not copied."""
     return flash_attn_func(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], dropout_p, softmax_scale,
                            causal, window_size, softcap, alibi_slopes, deterministic,
@@ -97,11 +103,14 @@ def flash_attn_qkvpacked_func(qkv, dropout_p=0.0, softmax_scale=None, causal=Fal
 
 
 @operator
-def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k,
-                           dropout_p=0.0, softmax_scale=None, causal=False,
-                           window_size=(-1, -1), softcap=0.0, alibi_slopes=None,
-                           deterministic=False, return_attn_probs=False, block_table=None, *,
-                           seqused_q=None, seqused_k=None, rng_state=None):
+def flash_attn_varlen_func(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Optional[Tensor],
+                           max_seqlen_q: int, max_seqlen_k: int, dropout_p: float = 0.0,
+                           softmax_scale: Optional[float] = None, causal: bool = False,
+                           window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                           alibi_slopes: Optional[Tensor] = None, deterministic: bool = False,
+                           return_attn_probs: bool = False, block_table: Optional[Tensor] = None, *,
+                           seqused_q: Optional[Tensor] = None, seqused_k: Optional[Tensor] = None,
+                           rng_state: Optional[Tensor] = None) -> Any:
     """flash_attn_func of each sequence of packed tensors, in one launch.
 
     q: (total_q, h, d); k, v: (total_k, hk, d); cu_seqlens_q, cu_seqlens_k: int32, sequence i
@@ -156,7 +165,8 @@ def flash_attn_varlen_func(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, ma
     return result_of(ops, out, lse, head_dim, return_attn_probs, mask)
 
 
-def keep_packed(key, ops, call, sequences, lengths):
+def keep_packed(key: Key, ops: Ops, call: _Prepared, sequences: Sequences,
+                lengths: Tuple[Optional[Tensor], ...]) -> None:
     """The short way for calls like this one, whose lengths were taken as they lie."""
     names = ("cu_seqlens_q", "cu_seqlens_k", "seqused_q", "seqused_k")
     if all(x is None or sequences.tensors[name] is x for name, x in zip(names, lengths)):
@@ -164,11 +174,12 @@ def keep_packed(key, ops, call, sequences, lengths):
 
 
 @operator
-def flash_attn_varlen_kvpacked_func(q, kv, cu_seqlens_q, cu_seqlens_k, max_seqlen_q,
-                                    max_seqlen_k, dropout_p=0.0, softmax_scale=None,
-                                    causal=False, window_size=(-1, -1), softcap=0.0,
-                                    alibi_slopes=None, deterministic=False,
-                                    return_attn_probs=False):
+def flash_attn_varlen_kvpacked_func(q: Tensor, kv: Tensor, cu_seqlens_q: Tensor, cu_seqlens_k: Tensor,
+                                    max_seqlen_q: int, max_seqlen_k: int, dropout_p: float = 0.0,
+                                    softmax_scale: Optional[float] = None, causal: bool = False,
+                                    window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                                    alibi_slopes: Optional[Tensor] = None, deterministic: bool = False,
+                                    return_attn_probs: bool = False) -> Any:
     """flash_attn_varlen_func of q and kv (total_k, 2, hk, d), which is not copied."""
     return flash_attn_varlen_func(
         q, kv[:, 0], kv[:, 1], cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k,
@@ -177,10 +188,11 @@ def flash_attn_varlen_kvpacked_func(q, kv, cu_seqlens_q, cu_seqlens_k, max_seqle
 
 
 @operator
-def flash_attn_varlen_qkvpacked_func(qkv, cu_seqlens, max_seqlen, dropout_p=0.0,
-                                     softmax_scale=None, causal=False, window_size=(-1, -1),
-                                     softcap=0.0, alibi_slopes=None, deterministic=False,
-                                     return_attn_probs=False):
+def flash_attn_varlen_qkvpacked_func(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float = 0.0,
+                                     softmax_scale: Optional[float] = None, causal: bool = False,
+                                     window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                                     alibi_slopes: Optional[Tensor] = None, deterministic: bool = False,
+                                     return_attn_probs: bool = False) -> Any:
     """flash_attn_varlen_func of the three parts of qkv (total, 3, h, d), which is not copied."""
     return flash_attn_varlen_func(
         qkv[:, 0], qkv[:, 1], qkv[:, 2], cu_seqlens, cu_seqlens, max_seqlen, max_seqlen,
@@ -192,13 +204,18 @@ def flash_attn_varlen_qkvpacked_func(qkv, cu_seqlens, max_seqlen, dropout_p=0.0,
 
 
 @operator
-def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None, rotary_sin=None,
-                            cache_seqlens=None, cache_batch_idx=None, cache_leftpad=None,
-                            block_table=None, softmax_scale=None, causal=False,
-                            window_size=(-1, -1), softcap=0.0, rotary_interleaved=True,
-                            alibi_slopes=None, num_splits=0, return_softmax_lse=False, *,
-                            page_table=None, cu_seqlens_q=None, max_seqlen_q=None, attention_chunk=0,
-                            pack_gqa=None, cu_seqlens_k_new=None, rotary_seqlens=None):
+def flash_attn_with_kvcache(q: Tensor, k_cache: Tensor, v_cache: Tensor, k: Optional[Tensor] = None,
+                            v: Optional[Tensor] = None, rotary_cos: Optional[Tensor] = None,
+                            rotary_sin: Optional[Tensor] = None, cache_seqlens: Optional[Union[int, Tensor]] = None,
+                            cache_batch_idx: Optional[Tensor] = None, cache_leftpad: Optional[Tensor] = None,
+                            block_table: Optional[Tensor] = None, softmax_scale: Optional[float] = None,
+                            causal: bool = False, window_size: Tuple[int, int] = (-1, -1), softcap: float = 0.0,
+                            rotary_interleaved: bool = True, alibi_slopes: Optional[Tensor] = None,
+                            num_splits: int = 0, return_softmax_lse: bool = False, *,
+                            page_table: Optional[Tensor] = None, cu_seqlens_q: Optional[Tensor] = None,
+                            max_seqlen_q: Optional[int] = None, attention_chunk: int = 0,
+                            pack_gqa: Optional[bool] = None, cu_seqlens_k_new: Optional[Tensor] = None,
+                            rotary_seqlens: Optional[Tensor] = None) -> Any:
     """flash_attn_func of q (b, sq, h, d) and the keys and values that a cache has of each sequence.
 
     k_cache, v_cache: (b, sk, hk, d); with cache_batch_idx, int32 (b,), batches of (bc, sk, hk, d).
@@ -274,7 +291,8 @@ def flash_attn_with_kvcache(q, k_cache, v_cache, k=None, v=None, rotary_cos=None
 
 
 @operator
-def flash_attn_combine(out_partial, lse_partial, out=None, out_dtype=None):
+def flash_attn_combine(out_partial: Tensor, lse_partial: Tensor, out: Optional[Tensor] = None,
+                       out_dtype: Any = None) -> Tuple[Tensor, Tensor]:
     """Results over parts of the keys made one: out_partial (parts, b, sq, h, d) or (parts, total_q, h, d),
     fp32, fp16 or bf16; lse_partial (parts, b, sq, h) or (parts, total_q, h), fp32.
 
@@ -283,7 +301,8 @@ def flash_attn_combine(out_partial, lse_partial, out=None, out_dtype=None):
     for nothing; the LSE of a row that no part has a key of is -inf.
     """
     if needs_operator(out_partial, lse_partial):
-        return by_operator("flash_attn_combine", out_partial, lse_partial, out, out_dtype)
+        made: Tuple[Tensor, Tensor] = by_operator("flash_attn_combine", out_partial, lse_partial, out, out_dtype)
+        return made
     ops = arrays.ops(out_partial)
     if not ops or arrays.ops(lse_partial) is not ops:
         raise TypeError("out_partial and lse_partial must both be tensors of torch or both arrays of numpy")

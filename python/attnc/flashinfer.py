@@ -4,24 +4,28 @@ plan() looks at the offsets that it is given, as FlashInfer's does, and makes a 
 pages of them; run() looks at no number and waits for nothing.  What is FlashInfer's and neither
 FlashAttention's nor attnc's own: the LSE is to base 2, [rows, heads], and -inf for a row that sees no key.
 """
+from typing import Any, Optional, Tuple
+
 from . import arrays
 from ._arguments import dtype_of, ops_of, scale_of, softcap_of, truth, whole
 from ._flash import Options, Sequences, attend, padding_of, usable
 from ._ops import append, merged
 from ._sequences import check_cache, group_of, into, sink_of
+from ._types import Ops, Tensor
+from ._types import Tensors
 from .peers import drop_in, refuse
 
 DTYPES = {"float16": "fp16", "half": "fp16", "fp16": "fp16", "bfloat16": "bf16", "bf16": "bf16"}
 
 
-def _dtype(name, said):
+def _dtype(name: str, said: Any) -> str:
     word = str(said).rsplit(".", maxsplit=1)[-1]
     if word not in DTYPES:
         raise NotImplementedError(f"{name}={said} is not supported: fp16 and bf16 are")
     return DTYPES[word]
 
 
-def _kv_of(cache, kv_layout):
+def _kv_of(cache: Any, kv_layout: str) -> Tuple[Tensor, Tensor]:
     """(k, v), each [pages, page_size, heads, head_dim], of a pair or of one tensor."""
     k, v = cache if isinstance(cache, (tuple, list)) else (cache[:, 0], cache[:, 1])
     return (k, v) if kv_layout == "NHD" else (k.swapaxes(1, 2), v.swapaxes(1, 2))
@@ -30,7 +34,8 @@ def _kv_of(cache, kv_layout):
 class _Paged:
     """Pages of a batch: which, and how many rows of them count."""
 
-    def __init__(self, workspace, kv_layout, use_cuda_graph, indices_buffer, backend, jit_args):
+    def __init__(self, workspace: Any, kv_layout: str, use_cuda_graph: bool, indices_buffer: Optional[Tensor],
+                 backend: str, jit_args: Any) -> None:
         refuse(backend=backend, jit_args=jit_args)
         if kv_layout not in ("NHD", "HND"):
             raise ValueError(f"kv_layout={kv_layout!r} is neither NHD nor HND")
@@ -38,22 +43,23 @@ class _Paged:
             raise ValueError("use_cuda_graph: the buffer of page indices says how many pages a sequence "
                              "has at most")
         self._like, self._layout, self._graph = workspace, kv_layout, bool(use_cuda_graph)
-        self._most = indices_buffer.shape[0] if self._graph else None
-        self._asked, self._tensors = None, {}
+        self._most = indices_buffer.shape[0] if self._graph and indices_buffer is not None else None
+        self._asked: Any = None  # of plan(): what run() is to get
+        self._tensors: Tensors = {}
 
     @property
-    def is_cuda_graph_enabled(self):
+    def is_cuda_graph_enabled(self) -> bool:
         """Whether plan() writes into the memory that a captured run() reads."""
         return self._graph
 
-    def reset_workspace_buffer(self, float_workspace_buffer, int_workspace_buffer=None):
+    def reset_workspace_buffer(self, float_workspace_buffer: Any, int_workspace_buffer: Any = None) -> None:
         """Its device is where the batch is; its memory is not needed."""
         self._like = float_workspace_buffer
 
-    def end_forward(self):
+    def end_forward(self) -> None:
         """FlashInfer's has nothing to do either."""
 
-    def _keep(self, ops, name, x):
+    def _keep(self, ops: Ops, name: str, x: Tensor) -> None:
         """A tensor of the batch; in the memory of the one before where a graph reads that."""
         x = ops.beside(x, self._like)
         old = self._tensors.get(name)
@@ -65,8 +71,8 @@ class _Paged:
         else:
             self._tensors[name] = x
 
-    def plan_pages(self, indptr, indices, last_page_len, page_size, block_tables=None,
-                   seq_lens=None):
+    def plan_pages(self, indptr: Tensor, indices: Tensor, last_page_len: Tensor, page_size: int,
+                   block_tables: Optional[Tensor] = None, seq_lens: Optional[Tensor] = None) -> Tuple[int, int]:
         """Keeps the tables; returns the most keys that a sequence has."""
         ops = arrays.ops(indptr)
         if not ops or not all(arrays.ops(x) is ops for x in (indices, last_page_len)):
@@ -92,12 +98,13 @@ class _Paged:
             1, *lengths)
 
     @property
-    def table(self):
+    def table(self) -> Tensor:
         """int32 [batch, pages]: the pages of each sequence."""
         return self._tensors["page_table"]
 
-    def _plan(self, heads, page_size, dims, causal, window_left, softcap, sm_scale, dtypes, longest,
-              disable_split_kv):
+    def _plan(self, heads: Tuple[int, int], page_size: int, dims: Tuple[int, int], causal: bool, window_left: int,
+              softcap: Optional[float], sm_scale: Optional[float], dtypes: Tuple[Any, Any, Any],
+              longest: Tuple[int, int, int], disable_split_kv: bool) -> None:
         """What run() asks for, and checks its tensors against."""
         q, kv, o = (_dtype(n, x) for n, x in zip(("q_data_type", "kv_data_type", "o_data_type"), dtypes))
         if kv != q or o != q:
@@ -109,7 +116,7 @@ class _Paged:
             softcap=softcap_of(softcap or 0.0),
             splits=1 if truth("disable_split_kv", disable_split_kv) else 0)
 
-    def _check(self, q, k, v, dtype):
+    def _check(self, q: Tensor, k: Tensor, v: Tensor, dtype: str) -> None:
         a = self._asked
         shapes = {"queries": (tuple(q.shape[-2:]), (a["heads"][0], a["dims"][0])),
                   "keys": (tuple(k.shape[1:]), (a["page_size"], a["heads"][1], a["dims"][0])),
@@ -120,7 +127,8 @@ class _Paged:
         if dtype != a["dtype"]:
             raise ValueError(f"q is {dtype}, planned was {a['dtype']}")
 
-    def _run(self, q, cache, packed, out, want_lse, window_left, sinks):
+    def _run(self, q: Tensor, cache: Any, packed: bool, out: Optional[Tensor], want_lse: bool,
+             window_left: Optional[int], sinks: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
         """(out, lse or None) of q [b, 1, h, d], or of packed [rows, h, d]."""
         if self._asked is None:
             raise RuntimeError("plan() comes before run()")
@@ -143,7 +151,7 @@ class _Paged:
             ops, q, k, v, options, None, sequences, out=at, sink=sink, plus_inf=False))
 
 
-def _given(ops, lse, to):
+def _given(ops: Ops, lse: Tensor, to: Optional[Tensor]) -> Tensor:
     """The LSE, in the caller's memory if there is some."""
     if to is None:
         return ops.contiguous(lse)
@@ -155,9 +163,11 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
     """One query of each sequence of a batch over its pages."""
 
     @drop_in
-    def __init__(self, float_workspace_buffer, kv_layout="NHD", use_cuda_graph=False,
-                 use_tensor_cores=False, paged_kv_indptr_buffer=None, paged_kv_indices_buffer=None,
-                 paged_kv_last_page_len_buffer=None, backend="auto", jit_args=None):
+    def __init__(self, float_workspace_buffer: Any, kv_layout: str = "NHD", use_cuda_graph: bool = False,
+                 use_tensor_cores: bool = False, paged_kv_indptr_buffer: Optional[Tensor] = None,
+                 paged_kv_indices_buffer: Optional[Tensor] = None,
+                 paged_kv_last_page_len_buffer: Optional[Tensor] = None, backend: str = "auto",
+                 jit_args: Any = None) -> None:
         """float_workspace_buffer: a tensor where the batch is; its memory is not needed.  With
         use_cuda_graph plan() writes where a captured run() reads: a table of as many pages for each
         sequence as paged_kv_indices_buffer has."""
@@ -166,11 +176,13 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
                          backend, jit_args)
 
     @drop_in
-    def plan(self, indptr, indices, last_page_len, num_qo_heads, num_kv_heads, head_dim, page_size,
-             pos_encoding_mode="NONE", window_left=-1, logits_soft_cap=None, q_data_type="float16",
-             kv_data_type=None, o_data_type=None, data_type=None, sm_scale=None, rope_scale=None,
-             rope_theta=None, non_blocking=True, block_tables=None, seq_lens=None, fixed_split_size=None,
-             disable_split_kv=False, q_len_per_req=1):
+    def plan(self, indptr: Tensor, indices: Tensor, last_page_len: Tensor, num_qo_heads: int, num_kv_heads: int,
+             head_dim: int, page_size: int, pos_encoding_mode: str = "NONE", window_left: int = -1,
+             logits_soft_cap: Optional[float] = None, q_data_type: Any = "float16", kv_data_type: Any = None,
+             o_data_type: Any = None, data_type: Any = None, sm_scale: Optional[float] = None,
+             rope_scale: Optional[float] = None, rope_theta: Optional[float] = None, non_blocking: bool = True,
+             block_tables: Optional[Tensor] = None, seq_lens: Optional[Tensor] = None,
+             fixed_split_size: Optional[int] = None, disable_split_kv: bool = False, q_len_per_req: int = 1) -> None:
         """Sequence i has the pages indices[indptr[i]:indptr[i + 1]], of the last of which last_page_len[i]
         rows count.  block_tables, seq_lens: the same as a table and lengths, which are then not made."""
         refuse(pos_encoding_mode=pos_encoding_mode, rope_scale=rope_scale, rope_theta=rope_theta,
@@ -187,8 +199,10 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
     begin_forward = plan
 
     @drop_in
-    def run(self, q, paged_kv_cache, *, q_scale=None, k_scale=None, v_scale=None, out=None, lse=None,
-            return_lse=False, enable_pdl=None, window_left=None, sinks=None):
+    def run(self, q: Tensor, paged_kv_cache: Any, *, q_scale: Optional[float] = None, k_scale: Optional[float] = None,
+            v_scale: Optional[float] = None, out: Optional[Tensor] = None, lse: Optional[Tensor] = None,
+            return_lse: bool = False, enable_pdl: Optional[bool] = None, window_left: Optional[int] = None,
+            sinks: Optional[Tensor] = None) -> Any:
         """q: [batch, heads, head_dim]; paged_kv_cache: a pair (k, v), or both in one tensor,
         [pages, 2, page_size, heads, head_dim] (HND: [pages, 2, heads, page_size, head_dim]).
         Returns out, of q's shape; with return_lse (out, lse), fp32 [batch, heads], to base 2."""
@@ -201,7 +215,7 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
         made = made[:, 0] if out is None else out
         return (made, _given(arrays.ops(q), its[..., 0], lse)) if want else made
 
-    def run_return_lse(self, q, paged_kv_cache, **more):
+    def run_return_lse(self, q: Tensor, paged_kv_cache: Any, **more: Any) -> Any:
         """run with return_lse=True."""
         return self.run(q, paged_kv_cache, return_lse=True, **more)
 
@@ -209,8 +223,8 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
 class CUDAGraphBatchDecodeWithPagedKVCacheWrapper(BatchDecodeWithPagedKVCacheWrapper):
     """BatchDecodeWithPagedKVCacheWrapper with use_cuda_graph."""
 
-    def __init__(self, workspace_buffer, indptr_buffer, indices_buffer, last_page_len_buffer,
-                 kv_layout="NHD", use_tensor_cores=False):
+    def __init__(self, workspace_buffer: Any, indptr_buffer: Tensor, indices_buffer: Tensor,
+                 last_page_len_buffer: Tensor, kv_layout: str = "NHD", use_tensor_cores: bool = False) -> None:
         super().__init__(workspace_buffer, kv_layout, True, use_tensor_cores, indptr_buffer,
                          indices_buffer, last_page_len_buffer)
 
@@ -219,23 +233,29 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
     """Several queries of each sequence of a batch, packed, over its pages."""
 
     @drop_in
-    def __init__(self, float_workspace_buffer, kv_layout="NHD", use_cuda_graph=False, qo_indptr_buf=None,
-                 paged_kv_indptr_buf=None, paged_kv_indices_buf=None, paged_kv_last_page_len_buf=None,
-                 custom_mask_buf=None, mask_indptr_buf=None, backend="auto", jit_args=None):
+    def __init__(self, float_workspace_buffer: Any, kv_layout: str = "NHD", use_cuda_graph: bool = False,
+                 qo_indptr_buf: Optional[Tensor] = None, paged_kv_indptr_buf: Optional[Tensor] = None,
+                 paged_kv_indices_buf: Optional[Tensor] = None, paged_kv_last_page_len_buf: Optional[Tensor] = None,
+                 custom_mask_buf: Optional[Tensor] = None, mask_indptr_buf: Optional[Tensor] = None,
+                 backend: str = "auto", jit_args: Any = None) -> None:
         """As BatchDecodeWithPagedKVCacheWrapper's."""
         refuse(custom_mask=custom_mask_buf if custom_mask_buf is not None else mask_indptr_buf)
         super().__init__(float_workspace_buffer, kv_layout, use_cuda_graph, paged_kv_indices_buf, backend,
                          jit_args)
 
     @drop_in
-    def plan(self, qo_indptr, paged_kv_indptr, paged_kv_indices, paged_kv_last_page_len, num_qo_heads,
-             num_kv_heads, head_dim_qk, page_size, head_dim_vo=None, custom_mask=None,
-             packed_custom_mask=None, causal=False, pos_encoding_mode="NONE",
-             use_fp16_qk_reduction=False, sm_scale=None, window_left=-1, logits_soft_cap=None,
-             rope_scale=None, rope_theta=None, q_data_type="float16", kv_data_type=None,
-             o_data_type=None, non_blocking=True, prefix_len_ptr=None, token_pos_in_items_ptr=None,
-             token_pos_in_items_len=0, max_item_len_ptr=None, seq_lens=None, block_tables=None,
-             fixed_split_size=None, disable_split_kv=False):
+    def plan(self, qo_indptr: Tensor, paged_kv_indptr: Tensor, paged_kv_indices: Tensor,
+             paged_kv_last_page_len: Tensor, num_qo_heads: int, num_kv_heads: int, head_dim_qk: int, page_size: int,
+             head_dim_vo: Optional[int] = None, custom_mask: Optional[Tensor] = None,
+             packed_custom_mask: Optional[Tensor] = None, causal: bool = False, pos_encoding_mode: str = "NONE",
+             use_fp16_qk_reduction: bool = False, sm_scale: Optional[float] = None, window_left: int = -1,
+             logits_soft_cap: Optional[float] = None, rope_scale: Optional[float] = None,
+             rope_theta: Optional[float] = None, q_data_type: Any = "float16", kv_data_type: Any = None,
+             o_data_type: Any = None, non_blocking: bool = True, prefix_len_ptr: Optional[Tensor] = None,
+             token_pos_in_items_ptr: Optional[Tensor] = None, token_pos_in_items_len: int = 0,
+             max_item_len_ptr: Optional[Tensor] = None, seq_lens: Optional[Tensor] = None,
+             block_tables: Optional[Tensor] = None, fixed_split_size: Optional[int] = None,
+             disable_split_kv: bool = False) -> None:
         """Queries of sequence i are rows qo_indptr[i] … qo_indptr[i + 1] of q; pages as those of
         BatchDecodeWithPagedKVCacheWrapper.plan.  causal is aligned at the last query and last key."""
         refuse(custom_mask=custom_mask, packed_custom_mask=packed_custom_mask,
@@ -264,8 +284,10 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
     begin_forward = plan
 
     @drop_in
-    def run(self, q, paged_kv_cache, *, q_scale=None, k_scale=None, v_scale=None, out=None, lse=None,
-            return_lse=False, enable_pdl=None, window_left=None, sinks=None):
+    def run(self, q: Tensor, paged_kv_cache: Any, *, q_scale: Optional[float] = None, k_scale: Optional[float] = None,
+            v_scale: Optional[float] = None, out: Optional[Tensor] = None, lse: Optional[Tensor] = None,
+            return_lse: bool = False, enable_pdl: Optional[bool] = None, window_left: Optional[int] = None,
+            sinks: Optional[Tensor] = None) -> Any:
         """q: [rows, heads, head_dim].  As BatchDecodeWithPagedKVCacheWrapper.run; lse is [rows, heads]."""
         refuse(q_scale=q_scale, k_scale=k_scale, v_scale=v_scale, enable_pdl=enable_pdl)
         if len(q.shape) != 3 or (self._asked and q.shape[0] < self._rows):
@@ -275,7 +297,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
         made, its = self._run(q, paged_kv_cache, True, out, want, window_left, sinks)
         return (made, _given(arrays.ops(q), its.swapaxes(0, 1), lse)) if want else made
 
-    def run_return_lse(self, q, paged_kv_cache, **more):
+    def run_return_lse(self, q: Tensor, paged_kv_cache: Any, **more: Any) -> Any:
         """run with return_lse=True."""
         return self.run(q, paged_kv_cache, return_lse=True, **more)
 
@@ -283,9 +305,9 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
 # ---- states ----
 
 
-def _states(v, s):
+def _states(v: Tensor, s: Tensor) -> Ops:
     """Of [rows, sets, heads, head_dim] and [rows, sets, heads]."""
-    ops = arrays.ops(v)
+    ops: Optional[Ops] = arrays.ops(v)
     if not ops or arrays.ops(s) is not ops:
         raise TypeError("v and s must both be tensors of torch or both arrays of numpy")
     if len(v.shape) != 4 or tuple(s.shape) != tuple(v.shape[:-1]):
@@ -297,7 +319,7 @@ def _states(v, s):
 
 
 @drop_in
-def merge_states(v, s):
+def merge_states(v: Tensor, s: Tensor) -> Tuple[Tensor, Tensor]:
     """States of attention over several sets of keys made one: v [rows, sets, heads, head_dim], s
     [rows, sets, heads], fp32, their LSEs to base 2.  Returns (v, s) of all keys, [rows, heads, head_dim]
     and [rows, heads].  A set whose LSE is -inf has no key and counts for nothing."""
@@ -308,7 +330,7 @@ def merge_states(v, s):
 
 
 @drop_in
-def merge_state(v_a, s_a, v_b, s_b):
+def merge_state(v_a: Tensor, s_a: Tensor, v_b: Tensor, s_b: Tensor) -> Tuple[Tensor, Tensor]:
     """merge_states of two: v_a, v_b [rows, heads, head_dim]; s_a, s_b [rows, heads]."""
     ops = arrays.ops(v_a)
     if not ops or any(arrays.ops(x) is not ops for x in (s_a, v_b, s_b)):
@@ -320,7 +342,8 @@ def merge_state(v_a, s_a, v_b, s_b):
 
 
 @drop_in
-def merge_state_in_place(v, s, v_other, s_other, mask=None):
+def merge_state_in_place(v: Tensor, s: Tensor, v_other: Tensor, s_other: Tensor,
+                         mask: Optional[Tensor] = None) -> None:
     """merge_state, written into v and s."""
     refuse(mask=mask)
     made = merge_state(v, s, v_other, s_other)
@@ -329,8 +352,9 @@ def merge_state_in_place(v, s, v_other, s_other, mask=None):
 
 
 @drop_in
-def append_paged_kv_cache(append_key, append_value, batch_indices, positions, paged_kv_cache, kv_indices,
-                          kv_indptr, kv_last_page_len, kv_layout="NHD"):
+def append_paged_kv_cache(append_key: Tensor, append_value: Tensor, batch_indices: Tensor, positions: Tensor,
+                          paged_kv_cache: Any, kv_indices: Tensor, kv_indptr: Tensor, kv_last_page_len: Tensor,
+                          kv_layout: str = "NHD") -> None:
     """Writes row i of append_key and append_value, [rows, heads, head_dim], into the cache as row
     positions[i] of sequence batch_indices[i].  Its pages are read on the host, as plan() reads them."""
     k, v = _kv_of(paged_kv_cache, kv_layout)

@@ -6,22 +6,25 @@ the LSE is to base e.  The mask is given as `mask_mod`: which tiles it hides fol
 expression.  Whose mask is a table that no expression is short enough for gives its block mask.
 """
 import json
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 from . import _arguments, _flash, blocks
+from ._types import Fields, Numbers, Tensor, Tensors
 from .errors import UsageError
 from .peers import drop_in, needs_operator
 from .sizes import Sizes
 from .spec import Spec
 from .trace import Tracer
 
+Mods = Union[None, str, Callable[..., Any], Sequence[Union[str, Callable[..., Any]]]]
 LAYOUTS = {"bhsd": (0, 1, 2, 3), "bshd": (0, 2, 1, 3)}  # where b, h, s, d are
 
 
-def _axes(layout, x):
+def _axes(layout: str, x: Tensor) -> Tuple[int, ...]:
     return tuple(x.shape[i] for i in LAYOUTS[layout])
 
 
-def _lengths(layout, q, k, v):
+def _lengths(layout: str, q: Tensor, k: Tensor, v: Tensor) -> Dict[str, int]:
     """{axis: its length} of the call, in the order of Sizes; ValueError names what does not agree."""
     if layout not in LAYOUTS:
         raise UsageError(f"layout={layout!r} is not one of {', '.join(LAYOUTS)}")
@@ -39,11 +42,12 @@ def _lengths(layout, q, k, v):
     return dict(b=b, h=h, hk=hk, q=sq, kv=sk)
 
 
-def _listed(mods):
+def _listed(mods: Any) -> Sequence[Any]:
     return mods if isinstance(mods, (list, tuple)) else () if mods is None else (mods,)
 
 
-def _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars):
+def _traced(lengths: Dict[str, int], score_mod: Any, mask_mod: Any, block_mask: Any, tensors: Optional[Tensors],
+            scalars: Optional[Numbers]) -> Tuple[Fields, Tensors]:
     """(fields of a spec, {name: array})."""
     tracer = Tracer(lengths, tensors, scalars)
     lists = ({}, {}, []) if block_mask is None else blocks.take(block_mask, **lengths)
@@ -55,7 +59,7 @@ def _traced(lengths, score_mod, mask_mod, block_mask, tensors, scalars):
     return {name: x for name, x in fields.items() if x}, {**data, **lists[1]}
 
 
-def _made(fields):
+def _made(fields: Fields) -> Spec:
     """The Spec of these fields, kept by what is in its kernel: numbers of scalars are not."""
     key = json.dumps({**fields, "scalars": list(fields.get("scalars", ()))}, sort_keys=True)
     with _flash._lock:
@@ -64,13 +68,14 @@ def _made(fields):
         return _flash._specs[key]
 
 
-def _fields(dtype, dims, layout, return_lse, mods):
+def _fields(dtype: str, dims: Tuple[int, int], layout: str, return_lse: bool, mods: Fields) -> Fields:
     return {"attnc": 1, "name": "flex_attention", "dtype": dtype, "head_dim": dims[0],
             "head_dim_v": dims[1], "layout": layout, "return_lse": return_lse, **mods}
 
 
-def flex_spec(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensors=None,
-              scalars=None, return_lse=False, layout="bhsd"):
+def flex_spec(q: Tensor, k: Tensor, v: Tensor, score_mod: Mods = None, *, mask_mod: Mods = None,
+              block_mask: Any = None, tensors: Optional[Tensors] = None, scalars: Optional[Numbers] = None,
+              return_lse: bool = False, layout: str = "bhsd") -> Spec:
     """The Spec that flex_attention computes with these arguments: its `fields` have what
     functions were traced to."""
     ops, lengths = _arguments.ops_of(q, k, v), _lengths(layout, q, k, v)
@@ -80,20 +85,23 @@ def flex_spec(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensor
                          return_lse, mods))
 
 
-def _differentiable(q, k, v, layout, mods, data, scale, return_lse):
+def _differentiable(q: Tensor, k: Tensor, v: Tensor, layout: str, mods: Fields, data: Tensors, scale: Optional[float],
+                    return_lse: bool) -> Any:
     """By torch's operator of any spec, whose tensors are [b, s, h, d]."""
     from ._general import attend
     numbers = {"softmax_scale": _arguments.scale_of(scale, q.shape[-1]), **mods.get("scalars", {})}
     text = "".join(f"{n}: {json.dumps(x)}\n" for n, x in mods.items())
     turned = layout == "bhsd"
-    out, lse = attend(text, *(x.swapaxes(1, 2) if turned else x for x in (q, k, v)), data, numbers)
+    q, k, v = (x.swapaxes(1, 2) if turned else x for x in (q, k, v))
+    out, lse = attend(text, q, k, v, data, numbers)
     out = out.swapaxes(1, 2) if turned else out
     return (out, lse) if return_lse else out
 
 
 @drop_in
-def flex_attention(q, k, v, score_mod=None, *, mask_mod=None, block_mask=None, tensors=None,
-                   scalars=None, scale=None, return_lse=False, layout="bhsd"):
+def flex_attention(q: Tensor, k: Tensor, v: Tensor, score_mod: Mods = None, *, mask_mod: Mods = None,
+                   block_mask: Any = None, tensors: Optional[Tensors] = None, scalars: Optional[Numbers] = None,
+                   scale: Optional[float] = None, return_lse: bool = False, layout: str = "bhsd") -> Any:
     """softmax(score_mod(q k^T scale) where mask_mod) v, as torch's FlexAttention has it.
 
     q: (b, h, sq, d); k: (b, hk, sk, d); v: (b, hk, sk, dv), h a multiple of hk; fp16 or bf16;

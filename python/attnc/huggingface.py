@@ -8,7 +8,7 @@ registers the attention and, without which transformers would drop masks, the fo
 (b, 1, sq, sk), or none where causality says all.  Of sliding windows, chunks and causality that such a mask was made
 from the kernel is told beside it (_walks.py), and looks at no tile that they hide.
 """
-from typing import Any, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 
@@ -23,8 +23,11 @@ SAID_BY_MASK = ("sliding_window", "position_ids", "cache_position", "use_cache",
                 "token_type_ids", "num_items_in_batch", "logits_to_keep", "head_mask", "output_router_logits")
 
 
-def attention_forward(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None,
-                      position_bias=None, softcap=None, s_aux=None, output_attentions=False, **others):
+def attention_forward(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+                      attention_mask: Optional[torch.Tensor], dropout: float = 0.0, scaling: Optional[float] = None,
+                      is_causal: Optional[bool] = None, position_bias: Optional[torch.Tensor] = None,
+                      softcap: Optional[float] = None, s_aux: Optional[torch.Tensor] = None,
+                      output_attentions: bool = False, **others: Any) -> Tuple[torch.Tensor, None]:
     """((b, sq, h, d), None) of query (b, h, sq, d), key and value (b, hk, sk, d): transformers' AttentionInterface.
 
     softcap: Gemma 2's; s_aux: gpt-oss's sinks, (h,); position_bias: T5's, added to the scores.
@@ -37,11 +40,10 @@ def attention_forward(module, query, key, value, attention_mask, dropout=0.0, sc
         raise NotImplementedError("output_attentions: the weights are never in memory; attn_implementation=\"eager\" "
                                   "returns them")
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    rules = {"causal": query.shape[2] > 1 and attention_mask is None and bool(causal)}
+    rules: Dict[str, Any] = {"causal": query.shape[2] > 1 and attention_mask is None and bool(causal)}
     if attention_mask is not None:
         rules, attention_mask = _rules_beside(attention_mask, query, key)
-    additive = attention_mask is not None and attention_mask.dtype != torch.bool
-    if additive and position_bias is not None:
+    if attention_mask is not None and attention_mask.dtype != torch.bool and position_bias is not None:
         attention_mask, position_bias = attention_mask + position_bias, None
     if attention_mask is not None:
         attention_mask = attention_mask[..., :key.shape[2]]
@@ -50,9 +52,10 @@ def attention_forward(module, query, key, value, attention_mask, dropout=0.0, sc
     return out.transpose(1, 2), None
 
 
-def _rules_beside(mask, query, key):
+def _rules_beside(mask: torch.Tensor, query: torch.Tensor,
+                  key: torch.Tensor) -> Tuple[Dict[str, Any], Optional[torch.Tensor]]:
     """What is known of a mask, as attention has it, and the mask unless that is all."""
-    walk = getattr(mask, "_attnc_walk", None)
+    walk: Any = getattr(mask, "_attnc_walk", None)
     rules = walk and fields_of(walk, query.shape[2], key.shape[2], query.shape[0], query.device)
     if not rules:
         return {}, mask
@@ -77,7 +80,7 @@ def attention_mask(batch_size: int, q_length: int, kv_length: int, q_offset: Any
     return mask
 
 
-def register(name=NAME):
+def register(name: str = NAME) -> None:
     """Makes attn_implementation=name known to transformers, of this process."""
     from transformers import AttentionInterface, AttentionMaskInterface
     AttentionInterface.register(name, attention_forward)

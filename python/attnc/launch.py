@@ -6,8 +6,13 @@ shapes.  The caller promises that what is pointed to has the shapes, strides and
 the launch was prepared with.
 """
 import ctypes as C
+from typing import TYPE_CHECKING, Any, NoReturn, Sequence
 
 from . import _lib, errors
+from .sizes import Sizes
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 QWORDS = C.sizeof(_lib.Tensor) // 8
 CONTEXT = [name for name, _ in errors.STATUSES].index("ATTNC_ERR_CONTEXT")
@@ -23,7 +28,7 @@ class Launch:
                  "_args_at", "_state", "_state_at", "_error", "_error_at", "_plan_at",
                  "_launch")
 
-    def __init__(self, plan, sizes, tensors, scalars=()):
+    def __init__(self, plan: "Plan", sizes: Sizes, tensors: Sequence[Any], scalars: Sequence[float] = ()) -> None:
         lib = _lib.library()
         self.plan, self.sizes = plan, sizes
         self.workspace_bytes = plan.workspace(sizes)
@@ -62,7 +67,7 @@ class Launch:
         if status:
             self._again(status, stream)
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("attnc.Launch cannot be copied or pickled: it belongs to one thread, and "
                         "its arguments are addresses; prepare another")
 
@@ -82,7 +87,7 @@ class Launch:
         first `plan.zeroed_bytes` are zero before its first launch."""
         self._args.workspace, self._args.workspace_bytes = address, nbytes
 
-    def _again(self, status, stream):
+    def _again(self, status: int, stream: int) -> None:
         """Where another device is current, or none: once more on the plan's own."""
         if status == CONTEXT:
             with self.plan.context.driver.current(self.plan.device):

@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 import time
+from typing import Callable, Dict, List, Sequence
 
 import attnc
 from attnc import _lib
@@ -21,7 +22,7 @@ SIZES = attnc.Sizes(1, 4, 4, 128, 128)
 CALLS, ROUNDS = 400, 151  # short rounds: fewer are cut in two by another process
 
 
-def prepared(plan, addresses):
+def prepared(plan: attnc.Plan, addresses: Sequence[int]) -> Launch:
     """A launch of contiguous tensors at these addresses."""
     s = SIZES
     tensors = [_lib.Tensor(data=a, stride=(s.sq * s.h * 64, 64, s.h * 64, 1, 0))
@@ -29,15 +30,16 @@ def prepared(plan, addresses):
     return Launch(plan, s, tensors)
 
 
-def in_c(loop, launch, others):
+def in_c(loop: C.CDLL, launch: Launch, others: Sequence[int]) -> float:
     """Microseconds of a launch, two sets of addresses in turn, as a caller's would be."""
     launch(*others)
-    return loop.attnc_loop(
+    seconds: float = loop.attnc_loop(
         C.cast(_lib.library().attnc_launch, C.c_void_p), launch._plan_at, launch._args_at,
-        launch._state_at, launch._error_at, CALLS) * 1e6 / CALLS
+        launch._state_at, launch._error_at, CALLS)
+    return seconds * 1e6 / CALLS
 
 
-def in_python(call, one, other):
+def in_python(call: Launch, one: Sequence[int], other: Sequence[int]) -> float:
     start = time.perf_counter()
     for _ in range(CALLS // 2):
         call(*one)
@@ -45,7 +47,7 @@ def in_python(call, one, other):
     return (time.perf_counter() - start) * 1e6 / CALLS
 
 
-def same(call):
+def same(call: Callable[[], None]) -> float:
     """The same addresses again: packed already."""
     start = time.perf_counter()
     for _ in range(CALLS):
@@ -53,13 +55,13 @@ def same(call):
     return (time.perf_counter() - start) * 1e6 / CALLS
 
 
-def measure(driver, loop):
+def measure(driver: str, loop: C.CDLL) -> Dict[str, List[float]]:
     """{name: [microseconds of each round]}"""
     context = attnc.Context(driver, cache="off")
     plan = context.plan(SPEC, SIZES)
     one = [0x10000 * i for i in range(1, 5)]
     other = [0x10000 * i for i in range(11, 15)]
-    rounds = {"c": [], "python": [], "python, same addresses": []}
+    rounds: Dict[str, List[float]] = {"c": [], "python": [], "python, same addresses": []}
     with context.driver.current():
         launch = prepared(plan, one)
         for _ in range(ROUNDS):
@@ -69,7 +71,7 @@ def measure(driver, loop):
     return rounds
 
 
-def main(arguments):
+def main(arguments: List[str]) -> None:
     paths = [a for a in arguments if a != "--json"]
     if len(paths) != 2:
         sys.exit(__doc__)

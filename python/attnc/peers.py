@@ -9,7 +9,7 @@ import difflib
 import functools
 import inspect
 import sys
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, Collection, Dict, NoReturn, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -164,7 +164,7 @@ ARGUMENTS = {
 }
 
 
-def refuse(**given):
+def refuse(**given: Any) -> None:
     """NotImplementedError for the first argument that is not as good as none."""
     for name, value in given.items():
         neutral, instead = ARGUMENTS[name]
@@ -173,11 +173,11 @@ def refuse(**given):
             raise NotImplementedError(f"{said} is not supported: {instead}")
 
 
-def _equal(value, number):
+def _equal(value: object, number: object) -> bool:
     return isinstance(value, (int, float, str)) and value == number
 
 
-def _others(function, names, given):
+def _others(function: str, names: Collection[str], given: Dict[str, Any]) -> Dict[str, Any]:
     """The arguments without those that another library's function has, which are refused."""
     for name in given.keys() - names:
         if name not in ARGUMENTS:
@@ -194,7 +194,7 @@ def drop_in(function: Function) -> Function:
     run = uncompiled(function)
 
     @functools.wraps(function)
-    def call(*args, **given):
+    def call(*args: Any, **given: Any) -> Any:
         if not given.keys() <= names:
             given = _others(function.__name__, names, given)
         return run(*args, **given)
@@ -210,19 +210,20 @@ def operator(function: Function) -> Function:
     name = function.__name__
 
     @functools.wraps(function)
-    def call(*args, **given):
+    def call(*args: Any, **given: Any) -> Any:
         if not names.issuperset(given):
             given = _others(name, names, given)
         torch = sys.modules.get("torch")
         if torch is not None and torch.compiler.is_compiling():
             from ._operators import TRACED
-            return TRACED.get(name, function)(*args, **given)
+            traced: Callable[..., Any] = TRACED.get(name, function)
+            return traced(*args, **given)
         return function(*args, **given)
 
     return call  # type: ignore[return-value]
 
 
-def needs_operator(*tensors):
+def needs_operator(*tensors: Any) -> bool:
     """Has a call of these to go through torch's dispatcher: is a gradient wanted, or is one of them no
     tensor with values of its own?"""
     if "torch" not in sys.modules:
@@ -231,7 +232,7 @@ def needs_operator(*tensors):
     return any(needs(x) for x in tensors)
 
 
-def by_operator(name, *args, **given):
+def by_operator(name: str, *args: Any, **given: Any) -> Any:
     """The function of that name by its operator."""
     from ._operators import TRACED
     return TRACED[name](*args, **given)
@@ -241,15 +242,15 @@ def uncompiled(function: Function) -> Function:
     """torch.compile leaves `function` as it is, a break in the graph: launches go through
     ctypes, where it cannot follow.  Costs a look-up where torch.compile was never used."""
 
-    made = {}
+    made: Dict[int, Callable[..., Any]] = {}
 
-    def disabled():
+    def disabled() -> Any:
         if not made:
             made[0] = sys.modules["torch"].compiler.disable(function)
         return made[0]
 
     @functools.wraps(function)
-    def call(*args, **given):
+    def call(*args: Any, **given: Any) -> Any:
         return (disabled() if "torch._dynamo" in sys.modules else function)(*args, **given)
 
     for f in (call, disabled):
@@ -257,12 +258,12 @@ def uncompiled(function: Function) -> Function:
     return call  # type: ignore[return-value]
 
 
-def missing(name):
+def missing(name: str) -> Callable[..., Any]:
     """What `attnc.NAME` is where attnc has none: a refusal, if another library has it."""
     if name not in FUNCTIONS:
         raise AttributeError(f"module 'attnc' has no attribute {name!r}")
 
-    def refused(*args, **given):
+    def refused(*args: Any, **given: Any) -> NoReturn:
         raise NotImplementedError(f"{name} is not supported: {FUNCTIONS[name]}")
 
     refused.__name__ = refused.__qualname__ = name

@@ -8,15 +8,19 @@ import contextlib
 import ctypes as C
 import json
 import weakref
-from typing import Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import _driver, _lib, arrays, errors
+from ._types import Longest, Numbers, Tensor, Tensors
 from .copies import Shared
 from .launch import Launch
 from .peers import uncompiled
 from .signature import CHOSEN, take_longest
 from .sizes import SizesLike, sizes as make_sizes
-from .spec import sizes_struct
+from .spec import Spec, sizes_struct
+
+if TYPE_CHECKING:
+    from .context import Context
 
 
 class Plan(Shared):
@@ -32,7 +36,7 @@ class Plan(Shared):
     PICKLE = ("its kernel is loaded on a device of this process; pickle its spec, and ask a "
               "context for a plan again")
 
-    def __init__(self, context, spec, handle, device, op="fwd"):
+    def __init__(self, context: "Context", spec: Spec, handle: C.c_void_p, device: int, op: str = "fwd") -> None:
         lib = _lib.library()
         self.context, self.spec, self.device, self._handle = context, spec, device, handle
         self.op, self.signature = op, spec.signature_of(op)
@@ -56,7 +60,8 @@ class Plan(Shared):
 
     # ---- on the device ----
 
-    def prepare(self, q=None, k=None, v=None, o=None, lse=None, **more) -> Launch:
+    def prepare(self, q: Optional[Tensor] = None, k: Optional[Tensor] = None, v: Optional[Tensor] = None,
+                o: Optional[Tensor] = None, lse: Optional[Tensor] = None, **more: Any) -> Launch:
         """A Launch for tensors like these, which are on the plan's device.
 
         lse: fp32, contiguous [b, h, sq]; only, and always, if the spec returns it.  more: as
@@ -70,22 +75,22 @@ class Plan(Shared):
                                     "be given to a call of the plan")
         return self._prepare(views, numbers, longest)
 
-    def _given(self, tensors, more):
+    def _given(self, tensors: Tensors, more: Tensors) -> Tuple[Tensors, Numbers]:
         """Tensors and numbers of a call by name."""
         for name in (n for n, x in tensors.items() if x is not None):
             self._row(name)
         others, numbers = self.signature.split(more)
         return {**tensors, **others}, numbers
 
-    def _row(self, name):
-        row = self.signature.tensors.get(name)
+    def _row(self, name: str) -> Dict[str, Any]:
+        row: Optional[Dict[str, Any]] = self.signature.tensors.get(name)
         if row is None:
             raise errors.UsageError(
                 f"{name}: the spec does not return it (return_{name}: true)" if name in ("o", "lse") else
                 f"{name}: op {self.op} has no tensor of that name")
         return row
 
-    def _views(self, tensors, stream=None):
+    def _views(self, tensors: Tensors, stream: Optional[int] = None) -> Dict[str, arrays.View]:
         views = {n: arrays.view(x, stream) for n, x in tensors.items() if x is not None}
         for name, x in views.items():
             row = self._row(name)
@@ -100,7 +105,8 @@ class Plan(Shared):
                 f"{n} on {x.device[0]}:{x.device[1]}" for n, x in views.items()))
         return views
 
-    def _prepare(self, views, numbers=None, longest=None):
+    def _prepare(self, views: Dict[str, arrays.View], numbers: Optional[Numbers] = None,
+                 longest: Optional[Longest] = None) -> Launch:
         call = self.signature
         for name in call.tensors.keys() - views.keys():
             raise errors.UsageError(f"{name} is missing")
@@ -114,8 +120,9 @@ class Plan(Shared):
     # ---- a call ----
 
     @uncompiled
-    def __call__(self, q=None, k=None, v=None, o=None, lse=None, *, stream: Optional[int] = None,
-                 **more):
+    def __call__(self, q: Optional[Tensor] = None, k: Optional[Tensor] = None, v: Optional[Tensor] = None,
+                 o: Optional[Tensor] = None, lse: Optional[Tensor] = None, *, stream: Optional[int] = None,
+                 **more: Any) -> Any:
         """Attention of q, k, v; returns o, or (o, lse) if the spec returns the LSE.  Of another op its
         tensors by name; returns what is written, k and v of append as they are given. With the
         spec's `append` k and v are written as well.
@@ -149,12 +156,12 @@ class Plan(Shared):
         made = tuple(x for n, x in outputs.items() if call.tensors[n]["access"] == "out") or kept
         return made if len(made) > 1 else made[0]
 
-    def _aligned(self, name, x):
+    def _aligned(self, name: str, x: Tensor) -> Tensor:
         """The tensor, or a copy with the rows that the kernel wants."""
         short, found = self.signature.padding(name, arrays.view(x)), arrays.ops(x)
         return x if short is None or not found else found.pad_last(x, short)
 
-    def _outputs(self, inputs, given, longest):
+    def _outputs(self, inputs: Tensors, given: Tensors, longest: Longest) -> Tensors:
         """Every output by its name, made like the inputs where it is not given."""
         call, like = self.signature, next(iter(inputs.values()))
         wanted = {name: given.get(name) for name in call.outputs}
@@ -169,7 +176,7 @@ class Plan(Shared):
                                           tuple(inputs.values()))
         return wanted
 
-    def _on_device(self, tensors, numbers, longest, stream):
+    def _on_device(self, tensors: Tensors, numbers: Numbers, longest: Longest, stream: int) -> None:
         tensors = {n: self._aligned(n, x) for n, x in tensors.items()}
         launch = self._prepare(self._views(tensors, stream), numbers, longest)
         if launch.workspace_bytes and not self.runs_without_workspace:
@@ -184,7 +191,7 @@ class Plan(Shared):
 
     # ---- host tensors ----
 
-    def _on_host(self, tensors, numbers, longest, kept):
+    def _on_host(self, tensors: Tensors, numbers: Numbers, longest: Longest, kept: List[str]) -> None:
         """Copies in, launches, copies out.  Needs the emulated device: on a GPU it would
         hide transfers that cost more than the attention.  kept: outputs of the caller's, whose rows
         that no kernel writes stay as they are."""
@@ -217,7 +224,7 @@ class Plan(Shared):
         _refuse_findings(driver)
 
 
-def _host_tensor(name, x, at):
+def _host_tensor(name: str, x: Tensor, at: arrays.View) -> Tensor:
     """The tensor, or a contiguous stand-in for it."""
     found = arrays.ops(x)
     if at.contiguous():
@@ -227,7 +234,7 @@ def _host_tensor(name, x, at):
     return found.contiguous(x)
 
 
-def _refuse_findings(driver):
+def _refuse_findings(driver: _driver.Driver) -> None:
     findings = driver.findings()
     if findings:
         raise errors.CheckError("the emulator found:\n" + "\n".join(findings),

@@ -1,17 +1,20 @@
 """The tensors and numbers of a spec's call, as the library says them: which there are, their
 types, axes and slots.  Nothing of a call is known here by heart."""
 import json
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from . import _lib, errors
-from .arrays import BYTES
+from ._types import Axis, Longest, Shape
+from .arrays import BYTES, View
 from .sizes import Sizes, whole
 
 OPS = ("fwd", "append", "merge", "dropout_mask", "bwd")  # ATTNC_OP_FWD …
 FORWARD = 0
+Views = Mapping[str, View]
 CHOSEN = ("num_splits", "max_items")  # sizes that are nobody's axis, and 0 where they are not given
 
 
-def op_of(name):
+def op_of(name: str) -> int:
     """The number of an op; UsageError for what is none."""
     if name not in OPS:
         raise errors.UsageError(f"op: {name!r} is not one of {', '.join(OPS)}")
@@ -21,7 +24,7 @@ def op_of(name):
 class Signature:
     """Of a spec's op.  tensors, scalars: {name: row}, in the order of their slots."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str) -> None:
         said = json.loads(text)
         self.tensors = {t["name"]: t for t in said["tensors"]}
         self.scalars = {s["name"]: s for s in said["scalars"]}
@@ -30,12 +33,12 @@ class Signature:
         self.size_names = tuple(said["sizes"])
         self.slots = 1 + max((t["slot"] for t in self.tensors.values()), default=-1)
 
-    def sizes(self, views, longest=None) -> Sizes:
+    def sizes(self, views: Views, longest: Optional[Longest] = None) -> Sizes:
         """From the shapes of the inputs; ShapeError names what does not agree.  A table that
         expressions read may be longer than the call.  longest: sq and sk, which shapes of packed
         sequences, and of pages, do not say, all rows of them where they are not given; and what no
         shape says, num_splits and max_items."""
-        known = {}
+        known: Dict[str, int] = {}
         for name in self.inputs:
             if name not in views:
                 raise errors.UsageError(f"{name} is missing")
@@ -62,7 +65,7 @@ class Signature:
             self._check_table(name, views[name].shape, self.shape(name, sizes))
         return sizes
 
-    def _take_written(self, known, views):
+    def _take_written(self, known: Dict[str, int], views: Views) -> None:
         """Sizes that no input says, from the outputs that are given."""
         for name in (n for n in self.outputs if n in views):
             for axis, n in zip(self.tensors[name]["shape"], views[name].shape):
@@ -70,7 +73,7 @@ class Signature:
                     axis, more = _size_of(axis)
                     known.setdefault(axis, n - more)
 
-    def _take_longest(self, known, longest):
+    def _take_longest(self, known: Dict[str, int], longest: Longest) -> None:
         rows = {"sq": known.get("total_q"), "sk": known.get("total_k"), "s_new": known.get("total_new")}
         if "max_pages" in known:
             rows["sk"] = known["max_pages"] * known["page_size"]
@@ -84,33 +87,33 @@ class Signature:
                 raise errors.ShapeError(f"{name} is {known[name]} by the shapes, not {given}",
                                         "ATTNC_ERR_SHAPE")
 
-    def _take_open(self, known):
+    def _take_open(self, known: Dict[str, int]) -> None:
         """Sizes that every call has, and no tensor of this one."""
         for name, other in (("h", "hk"), ("hk", "h"), ("sq", None), ("sk", None)):
             if name in self.size_names:
-                known.setdefault(name, known.get(other, 1))
+                known.setdefault(name, known.get(other, 1) if other else 1)
 
-    def _check_table(self, name, shape, due):
+    def _check_table(self, name: str, shape: Shape, due: Shape) -> None:
         for axis, n, least in zip(self.tensors[name]["shape"], shape, due):
             if n < least or (n != least and isinstance(axis, int)):
                 raise errors.ShapeError(f"{name} has shape {list(shape)}; {list(due)} is needed"
                                         ", or longer along an axis that is a size of the call",
                                         "ATTNC_ERR_SHAPE")
 
-    def shape(self, name, sizes):
+    def shape(self, name: str, sizes: Sizes) -> Shape:
         values = sizes._asdict()
         return tuple(_length(axis, values) for axis in self.tensors[name]["shape"])
 
-    def padding(self, name, view):
+    def padding(self, name: str, view: View) -> Optional[int]:
         """Where rows of a table do not lie as far apart as kernels want them: how many elements
         behind each make it so.  None: nothing has to be done."""
         row = self.tensors[name]
         step = row["align"] // BYTES[row["dtype"]]
         if not row.get("longer") or all(s % step == 0 for s in view.strides[:-1]):
             return None
-        return -view.shape[-1] % step
+        return int(-view.shape[-1] % step)
 
-    def struct(self, name, view):
+    def struct(self, name: str, view: View) -> Any:
         """The attnc_tensor of a view; ShapeError where its elements lie as no call takes them."""
         row = self.tensors[name]
         if row["contiguous"]:
@@ -125,14 +128,14 @@ class Signature:
         strides[-1] = 1
         return _lib.Tensor(data=view.address, stride=tuple(strides))
 
-    def structs(self, views):
+    def structs(self, views: Views) -> List[Any]:
         """attnc_tensors by slot."""
         made = [_lib.Tensor() for _ in range(self.slots)]
         for name, view in views.items():
             made[self.tensors[name]["slot"]] = self.struct(name, view)
         return made
 
-    def split(self, given):
+    def split(self, given: Mapping[str, Any]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         """What a call is given by name, as its tensors and its numbers; what is None is not
         given.  UsageError names what the call does not have."""
         known = {n: x for n, x in given.items() if x is not None}
@@ -143,7 +146,7 @@ class Signature:
         return ({n: x for n, x in known.items() if n in self.tensors},
                 {n: x for n, x in known.items() if n in self.scalars})
 
-    def numbers(self, given):
+    def numbers(self, given: Mapping[str, Optional[float]]) -> List[float]:
         """{name: number or None} as scalars by slot: NaN is the spec's own."""
         found = [float("nan")] * (1 + max((s["slot"] for s in self.scalars.values()), default=-1))
         for name, value in given.items():
@@ -158,26 +161,26 @@ class Signature:
         return found
 
 
-def _length(axis, sizes):
+def _length(axis: Axis, sizes: Mapping[str, int]) -> int:
     """Of "sk" its value, of "b+1" one more, of "sk/32" how many blocks of 32 are begun, of a
     number itself."""
     name, slash, by = str(axis).partition("/")
     size, _, more = name.partition("+")
     if size not in sizes:
-        return axis
+        return int(axis)
     return -(-sizes[size] // int(by)) if slash else sizes[size] + int(more or 0)
 
 
-def _size_of(axis):
+def _size_of(axis: Axis) -> Tuple[Any, int]:
     """("b", 1) of "b+1"."""
     name, _, more = str(axis).partition("+")
     return (name, int(more)) if more else (axis, 0)
 
 
-def take_longest(more):
+def take_longest(more: Dict[str, Any]) -> Dict[str, Any]:
     """Takes sizes that no tensor says out of what a call is given by name."""
     return {name: more.pop(name) for name in ("sq", "sk", "s_new", "sp", *CHOSEN) if name in more}
 
 
-def _listed(axes):
+def _listed(axes: Iterable[Axis]) -> str:
     return ", ".join(str(axis) for axis in axes)

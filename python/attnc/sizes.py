@@ -5,7 +5,7 @@ merge parts; of a prefix that sequences share sp keys, of a paged one max_prefix
 and max_items choose how keys are split; 0: by the kernel's rule."""
 import operator
 import re
-from typing import Mapping, NamedTuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Union
 
 from .errors import UsageError
 
@@ -14,7 +14,7 @@ WORD = re.compile(r"(b|h|sq|sk|s|total_q|total_k|bc|pages|page_size|max_pages|s_
                   r"total_new|rotary_len|parts|num_splits|max_items|sp|max_prefix_pages)([0-9]+)(?:/([0-9]+))?$")
 
 
-def whole(name, value):
+def whole(name: str, value: Any) -> int:
     """An int of what is a whole number, numpy's and torch's too; UsageError names another."""
     if not isinstance(value, bool):
         try:
@@ -47,7 +47,7 @@ class Sizes(NamedTuple):
     sp: int = 0
     max_prefix_pages: int = 0
 
-    def __str__(self):
+    def __str__(self) -> str:
         more = "".join(f" {n}{x}" for n, x in zip(self._fields[5:], self[5:]) if x)
         return f"b{self.b} h{self.h}/{self.hk} sq{self.sq} sk{self.sk}{more}"
 
@@ -55,11 +55,11 @@ class Sizes(NamedTuple):
 SizesLike = Union[Sizes, str, Mapping[str, int]]
 
 
-def parse(notation):
+def parse(notation: str) -> Dict[str, int]:
     """Sizes from "b2 h8/2 sq128 sk1024"; `h8` is h8/8, `s256` is sq256 sk256;
     total_q300, total_k300, bc8, pages9, page_size16, max_pages3, s_new2, total_new9, rotary_len64 and
     parts4 are words too."""
-    seen = {}
+    seen: Dict[str, int] = {}
     for word in notation.split():
         m = WORD.match(word)
         if not m or (m.group(3) and m.group(1) != "h"):

@@ -9,21 +9,22 @@ import json
 import re
 import os
 import weakref
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from . import _lib, errors
+from ._types import Path
 from .copies import Shared
 from .signature import Signature, op_of
 from .sizes import Sizes, SizesLike, sizes as make_sizes, whole
 
 
 
-def _check(status, error, diagnostics=()):
+def _check(status: int, error: Any, diagnostics: Iterable[errors.Diagnostic] = ()) -> None:
     if status:
         raise errors.make(status, _lib.decode(error.message), error.driver_code, diagnostics)
 
 
-def _target(name):
+def _target(name: str) -> bytes:
     if not isinstance(name, str):
         raise errors.UsageError(f"target: {name!r} is not a name like \"sm_80\"")
     return _lib.encode(name)
@@ -32,19 +33,19 @@ def _target(name):
 class Diags:
     """The diagnostics of one call; give it `pointer`, then ask for `items` and `text`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.lib, self.pointer = _lib.library(), C.c_void_p()
         _check(self.lib.attnc_diags_create(C.byref(self.pointer)), _lib.Error())
         weakref.finalize(self, self.lib.attnc_diags_release, self.pointer).atexit = False
 
-    def items(self):
+    def items(self) -> Iterator[errors.Diagnostic]:
         for i in range(self.lib.attnc_diags_count(self.pointer)):
             d = self.lib.attnc_diags_get(self.pointer, i).contents
             yield errors.Diagnostic(bool(d.error), d.code, _lib.decode(d.file), d.line, d.col,
                                     _lib.decode(d.message), _lib.decode(d.source), d.width,
                                     _lib.decode(d.help))
 
-    def text(self):
+    def text(self) -> str:
         n = self.lib.attnc_diags_format(self.pointer, 0, None, 0)
         buffer = C.create_string_buffer(n + 1)
         self.lib.attnc_diags_format(self.pointer, 0, buffer, n + 1)
@@ -60,7 +61,7 @@ class Spec:
     keys follow from the mask: sentences, each a line).
     """
 
-    def __init__(self, text: str, name: str = "<text>"):
+    def __init__(self, text: str, name: str = "<text>") -> None:
         lib, handle, diags = _lib.library(), C.c_void_p(), Diags()
         raw = text.encode("utf-8", "surrogateescape")
         status = lib.attnc_spec_load(raw, len(raw), _lib.encode(name), C.byref(handle),
@@ -91,7 +92,7 @@ class Spec:
         return cls(text, name)
 
     @classmethod
-    def from_file(cls, path: Union[str, os.PathLike]) -> "Spec":
+    def from_file(cls, path: Path) -> "Spec":
         """From a file; OSError if it cannot be read."""
         with open(os.fspath(path), encoding="utf-8", errors="surrogateescape", newline="") as f:
             return cls(f.read(), os.fspath(path))
@@ -108,15 +109,15 @@ class Spec:
         if status:
             raise errors.make(status, diags.text(), diagnostics=diags.items())
 
-    def __reduce__(self):
+    def __reduce__(self) -> Tuple[Any, ...]:
         """Copied and pickled by its text."""
         return Spec, self._source
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<attnc.Spec {self.name} {self.hash[:12]}>"
 
 
-SpecLike = Union[Spec, str, os.PathLike, Mapping[str, Any]]
+SpecLike = Union[Spec, Path, Mapping[str, Any]]
 
 
 def load_spec(source: SpecLike) -> Spec:
@@ -130,8 +131,9 @@ def load_spec(source: SpecLike) -> Spec:
     return Spec.from_file(source)
 
 
-def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=False,
-            stream=0, mean_lengths=None, op="fwd"):
+def problem(spec: Spec, sizes: Optional[SizesLike], device: Optional[int] = None,
+            strides: Optional[Mapping[str, Any]] = None, nowait: bool = False, stream: int = 0,
+            mean_lengths: Optional[Tuple[int, int]] = None, op: str = "fwd") -> Any:
     """An attnc_problem on a device, or, without one, on the current one; strides: {"q":
     (b, h, s, d) in elements, …} for specs that specialise them; stream: the CUstream that
     the plan is for, as an integer, 0: of none in particular; mean_lengths: (queries, keys) of a
@@ -161,7 +163,8 @@ def problem(spec, sizes: Optional[SizesLike], device=None, strides=None, nowait=
 
 def schedule_fields() -> List[Dict[str, Any]]:
     """What a schedule may name, as the templates declare it: name, kind, bounds, meaning."""
-    return json.loads(_lib.library().attnc_schedule_fields())
+    said: List[Dict[str, Any]] = json.loads(_lib.library().attnc_schedule_fields())
+    return said
 
 
 def _written(key: str, value: Any) -> str:
@@ -174,7 +177,7 @@ def _written(key: str, value: Any) -> str:
     return f"{key}={value}"
 
 
-def schedule(fields: Optional[Mapping[str, Any]]):
+def schedule(fields: Optional[Mapping[str, Any]]) -> Any:
     """A pointer to an attnc_schedule, or None: {"template": "fwd_mma", "block_m": 128, …}."""
     if fields is None:
         return None
@@ -193,7 +196,7 @@ class Kernel(Shared):
     PICKLE = "its ptx and recipe can be"
     STAGES = ("front", "tile", "lower", "passes", "codegen", "load", "total")
 
-    def __init__(self, handle):
+    def __init__(self, handle: C.c_void_p) -> None:
         lib = _lib.library()
         self._handle = handle
         weakref.finalize(self, lib.attnc_kernel_release, handle).atexit = False
@@ -202,7 +205,8 @@ class Kernel(Shared):
         self.seconds = {s: lib.attnc_kernel_seconds(handle, s.encode()) for s in self.STAGES}
 
     def dump(self, stage: str) -> Optional[str]:
-        return _lib.decode(_lib.library().attnc_kernel_dump(self._handle, stage.encode()))
+        kept: Optional[bytes] = _lib.library().attnc_kernel_dump(self._handle, stage.encode())
+        return None if kept is None else _lib.decode(kept)
 
 
 def compile(spec: SpecLike, target: str, *, sizes: Optional[SizesLike] = None,
@@ -224,7 +228,7 @@ def compile(spec: SpecLike, target: str, *, sizes: Optional[SizesLike] = None,
 _schedule = schedule  # the name is also an argument
 
 
-def taken_text(pointer):
+def taken_text(pointer: C.c_void_p) -> str:
     """The text that a call left to us, as a str; frees it."""
     lib = _lib.library()
     try:
@@ -240,12 +244,13 @@ def schedules(spec: SpecLike, target: str, sizes: SizesLike, *,
     spec, out, error = load_spec(spec), C.c_void_p(), _lib.Error()
     _check(_lib.library().attnc_schedules(spec._handle, problem(spec, sizes), _target(target),
                                           int(refused), C.byref(out), error), error)
-    return json.loads(taken_text(out))
+    said: List[Dict[str, Any]] = json.loads(taken_text(out))
+    return said
 
 
 def targets() -> List[str]:
     """The targets that kernels can be compiled for."""
-    found = []
+    found: List[str] = []
     for name in _lib.library().attnc_targets():
         if name is None:
             return found
@@ -255,8 +260,9 @@ def targets() -> List[str]:
 
 def schema() -> Dict[str, Any]:
     """The JSON Schema of spec version 1."""
-    return json.loads(_lib.library().attnc_spec_schema())
+    said: Dict[str, Any] = json.loads(_lib.library().attnc_spec_schema())
+    return said
 
 
-def sizes_struct(sizes: Sizes):
+def sizes_struct(sizes: Sizes) -> Any:
     return _lib.Sizes(**sizes._asdict())

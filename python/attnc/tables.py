@@ -9,11 +9,12 @@ from .sizes import SizesLike, sizes as read_sizes
 from .spec import SpecLike, _check, load_spec, taken_text
 
 
-def _ask(name, context, spec, sizes, device):
-    spec = spec and load_spec(spec)
+def _ask(name: str, context: Optional[Context], spec: Optional[SpecLike], sizes: Optional[SizesLike],
+         device: Optional[str]) -> str:
+    of = load_spec(spec) if spec else None
     given = _lib.Sizes(**read_sizes(sizes)._asdict()) if sizes is not None else None
     meant = _lib.TuneFilter(device=_lib.encode(device),
-                            spec_hash=_lib.encode(spec.hash) if spec else None,
+                            spec_hash=_lib.encode(of.hash) if of else None,
                             sizes=C.pointer(given) if given else None)
     out, error = C.c_void_p(), _lib.Error()
     _check(getattr(_lib.library(), name)((context or Context())._handle, meant, C.byref(out),
@@ -25,7 +26,8 @@ def tune_list(spec: Optional[SpecLike] = None, sizes: Optional[SizesLike] = None
               device: Optional[str] = None, context: Optional[Context] = None) -> Dict[str, Any]:
     """The records that count: all, or of a spec, of sizes like these, of devices of this name.
     "sha256" is the hash of what tune_export writes: equal where machines choose alike."""
-    return json.loads(_ask("attnc_tune_list", context, spec, sizes, device))
+    said: Dict[str, Any] = json.loads(_ask("attnc_tune_list", context, spec, sizes, device))
+    return said
 
 
 def tune_export(spec: Optional[SpecLike] = None, sizes: Optional[SizesLike] = None, *,
@@ -38,7 +40,8 @@ def tune_export(spec: Optional[SpecLike] = None, sizes: Optional[SizesLike] = No
 def tune_forget(spec: Optional[SpecLike] = None, sizes: Optional[SizesLike] = None, *,
                 device: Optional[str] = None, context: Optional[Context] = None) -> int:
     """Has these records count no more, and says how many they were."""
-    return json.loads(_ask("attnc_tune_forget", context, spec, sizes, device))["forgotten"]
+    said: int = json.loads(_ask("attnc_tune_forget", context, spec, sizes, device))["forgotten"]
+    return said
 
 
 def tune_import(table: str, *, context: Optional[Context] = None) -> Dict[str, Any]:
@@ -47,7 +50,8 @@ def tune_import(table: str, *, context: Optional[Context] = None) -> Dict[str, A
     out, error, text = C.c_void_p(), _lib.Error(), _lib.encode(table)
     _check(_lib.library().attnc_tune_import((context or Context())._handle, text, len(text),
                                             C.byref(out), error), error)
-    return json.loads(taken_text(out))
+    said: Dict[str, Any] = json.loads(taken_text(out))
+    return said
 
 
 def tune_merge(*tables: str) -> Tuple[str, Dict[str, Any]]:

@@ -1,6 +1,6 @@
 """How a mask cuts the scores of one head into tiles."""
 import ctypes as C
-from typing import NamedTuple, Tuple
+from typing import Any, NamedTuple, Tuple
 
 from . import _lib, arrays, errors
 from .sizes import SizesLike, sizes as make_sizes
@@ -20,8 +20,8 @@ class Tiles(NamedTuple):
     rows: Tuple[str, ...]
 
 
-def tiles(spec: SpecLike, sizes: SizesLike, block_m: int = 64, block_n: int = 64, *, b: int = 0,
-          h: int = 0, exact: bool = False, **tensors) -> Tiles:
+def tiles(spec: SpecLike, sizes: SizesLike, block_m: int = 64, block_n: int = 64, *, b: int = 0, h: int = 0,
+          exact: bool = False, **tensors: Any) -> Tiles:
     """The tiles of block_m queries by block_n keys of one batch and query head.
 
     tensors: host arrays that the mask reads, by name; of one that is left out nothing is known.
@@ -44,4 +44,4 @@ def tiles(spec: SpecLike, sizes: SizesLike, block_m: int = 64, block_n: int = 64
                                          error), error)
     n = counts.kv_tiles
     rows = tuple(picture.raw[i * n:(i + 1) * n].decode() for i in range(counts.q_tiles))
-    return Tiles(*(getattr(counts, name) for name in Tiles._fields[:-1]), rows)
+    return Tiles(counts.q_tiles, counts.kv_tiles, counts.empty, counts.partial, counts.full, counts.visited, rows)

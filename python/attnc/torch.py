@@ -4,12 +4,15 @@
 
 with the names, the order and the defaults of torch's own; tensors are [batch, heads, seqlen, head_dim].
 """
+from typing import Any, Dict, Optional, Sequence, Tuple
+
 import torch
 
 from . import _operators, _sdpa, flex
 from ._dropout import share_of
 from ._general import attend
 from ._sdpa import register
+from ._types import Fields, Tensors
 from .peers import refuse
 
 __all__ = ["attention", "fallbacks", "flex_attention", "register", "scaled_dot_product_attention"]
@@ -18,22 +21,23 @@ BITS = 32
 AXES = ("b", "h", "q", "kv")  # of scores, as a spec's bias names them
 
 
-def bits_of(mask):
+def bits_of(mask: torch.Tensor) -> torch.Tensor:
     """uint32 [b, q, ⌈kv/32⌉] of a mask [b, q, kv]; kept with the mask until it is written: all layers of a
     model have the same."""
     found = getattr(mask, "_attnc_bits", None)
     if found is not None and found[0] == mask._version:
-        return found[1]
+        bits: torch.Tensor = found[1]
+        return bits
     padded = torch.nn.functional.pad(mask, (0, -mask.shape[-1] % BITS))
     weights = 2 ** torch.arange(8, dtype=torch.uint8, device=mask.device)
-    octets = padded.unflatten(-1, (-1, 8)).to(torch.uint8) * weights
+    octets = padded.view(*padded.shape[:-1], -1, 8).to(torch.uint8) * weights
     bits = octets.sum(-1, dtype=torch.uint8).contiguous().view(torch.uint32)
     if not torch.compiler.is_compiling():
-        mask._attnc_bits = mask._version, bits
+        setattr(mask, "_attnc_bits", (mask._version, bits))
     return bits
 
 
-def _bias_axes(shape, wanted, name):
+def _bias_axes(shape: Sequence[int], wanted: Sequence[int], name: str) -> Any:
     """Which of b, h, q and kv a bias has by itself; the others are broadcast."""
     if len(shape) > 4 or any(n not in (1, m) for n, m in zip(shape[::-1], wanted[::-1])):
         raise ValueError(f"{name} has shape {tuple(shape)}, which is not {tuple(wanted)} or broadcast to it")
@@ -41,7 +45,7 @@ def _bias_axes(shape, wanted, name):
     return [axis for axis, n, m in zip(AXES, shape, wanted) if n == m and (n > 1 or axis == "kv")]
 
 
-def _take_mask(mask, wanted, fields, tensors):
+def _take_mask(mask: torch.Tensor, wanted: Sequence[int], fields: Fields, tensors: Tensors) -> None:
     """A mask as torch has it: where true is seen, or what is added to the scores."""
     if mask.dtype != torch.bool:
         _take_bias(mask, wanted, fields, tensors, "attn_mask")
@@ -57,7 +61,7 @@ def _take_mask(mask, wanted, fields, tensors):
     tensors["mask_bits"] = bits.expand(wanted[0], -1, -1)
 
 
-def _take_bias(bias, wanted, fields, tensors, name):
+def _take_bias(bias: torch.Tensor, wanted: Sequence[int], fields: Fields, tensors: Tensors, name: str) -> None:
     axes = _bias_axes(bias.shape, wanted, name)
     shape = [n for axis, n in zip(AXES, wanted) if axis in axes]
     if "bias" in fields:
@@ -69,8 +73,12 @@ def _take_bias(bias, wanted, fields, tensors, name):
     tensors["bias"] = bias.reshape(shape)
 
 
-def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top_left=True, window=(-1, -1),
-              chunk=0, seqused_k=None, scale=None, softcap=None, sinks=None, dropout_p=0.0):
+def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *,
+              attn_mask: Optional[torch.Tensor] = None, bias: Optional[torch.Tensor] = None, causal: bool = False,
+              top_left: bool = True, window: Tuple[int, int] = (-1, -1), chunk: int = 0,
+              seqused_k: Optional[torch.Tensor] = None, scale: Optional[float] = None,
+              softcap: Optional[float] = None, sinks: Optional[torch.Tensor] = None,
+              dropout_p: float = 0.0) -> Tuple[torch.Tensor, torch.Tensor]:
     """(out, lse) of [b, h, sq, d] tensors: what scaled_dot_product_attention, transformers' models and xFormers'
     function have.
 
@@ -84,7 +92,9 @@ def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top
     if not query.dim() == key.dim() == value.dim() == 4:
         raise ValueError("query, key and value must have 4 axes: batch, heads, seqlen, head_dim")
     b, h, sq, _ = query.shape
-    wanted, fields, tensors = (b, h, sq, key.shape[2]), {"causal": bool(causal)}, {}
+    wanted = b, h, sq, key.shape[2]
+    fields: Fields = {"causal": bool(causal)}
+    tensors: Tensors = {}
     numbers = {"softmax_scale": query.shape[-1] ** -0.5 if scale is None else scale}
     if h % key.shape[1]:
         raise ValueError(f"heads of query, {h}, must be a multiple of those of key, {key.shape[1]}")
@@ -109,17 +119,20 @@ def attention(query, key, value, *, attn_mask=None, bias=None, causal=False, top
     if dropout:
         fields["dropout"], numbers["dropout_p"] = True, dropout
         tensors["rng_state"] = _operators.rng_state_of(None, dropout, query, b, h)
-    out, lse = attend(fields, *(x.transpose(1, 2) for x in (query, key, value)), tensors, numbers)
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    out, lse = attend(fields, query, key, value, tensors, numbers)
     return out.transpose(1, 2), lse
 
 
-def fallbacks():
+def fallbacks() -> Dict[Tuple[str, str], int]:
     """Of the provider that `register` names: {(operator of aten, reason): calls that torch's own kernel had}."""
     return dict(_sdpa.fallbacks)
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None,
-                                 enable_gqa=False):
+def scaled_dot_product_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+                                 attn_mask: Optional[torch.Tensor] = None, dropout_p: float = 0.0,
+                                 is_causal: bool = False, scale: Optional[float] = None,
+                                 enable_gqa: bool = False) -> torch.Tensor:
     """torch.nn.functional's function: is_causal is aligned at the first query and the first key; a row that
     sees no key is 0."""
     if is_causal and attn_mask is not None:
@@ -132,8 +145,9 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     return out if len(lead) == 1 else out.reshape(*lead, *out.shape[1:])
 
 
-def flex_attention(query, key, value, score_mod=None, block_mask=None, scale=None, enable_gqa=False, return_lse=False,
-                   kernel_options=None, *, return_aux=None):
+def flex_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, score_mod: Any = None,
+                   block_mask: Any = None, scale: Optional[float] = None, enable_gqa: bool = False,
+                   return_lse: bool = False, kernel_options: Any = None, *, return_aux: Any = None) -> Any:
     """torch.nn.attention.flex_attention's function."""
     refuse(return_aux=return_aux)
     if not enable_gqa and query.shape[1] != key.shape[1]:

@@ -16,7 +16,7 @@ LEVELS = ("estimate", "measure", "patient", "exhaustive")
 WORKER = "import ctypes, sys; sys.exit(ctypes.CDLL(sys.argv[1]).attnc_tune_worker(None))"
 
 
-def worker():
+def worker() -> Any:
     """This interpreter, with the same library: a wheel has no command.  None leaves the choice
     to the library: of $ATTNC_TUNE_WORKER, and in a program that embeds Python."""
     if not sys.executable or os.environ.get("ATTNC_TUNE_WORKER"):
@@ -29,11 +29,12 @@ class Progress:
     """The library's callback over Python's; what that raises ends the sweep, and is raised
     from the call."""
 
-    def __init__(self, told):
-        self.told, self.raised = told, None
+    def __init__(self, told: Optional[Callable[[str, int, int], Any]]) -> None:
+        self.told = told
+        self.raised: Optional[BaseException] = None
         self.callback = _lib.PROGRESS(self.step)
 
-    def step(self, _, progress):
+    def step(self, _: object, progress: Any) -> int:
         p = progress.contents
         try:
             return bool(self.told and self.told(_lib.decode(p.stage), p.done, p.total))
@@ -42,7 +43,8 @@ class Progress:
             return 1
 
 
-def options(level, l2, numbers, within, dry, resume, seqlens, progress):
+def options(level: str, l2: str, numbers: Mapping[str, Any], within: Optional[Mapping[str, Any]], dry: bool,
+            resume: bool, seqlens: Any, progress: Progress) -> Any:
     if level not in LEVELS:
         raise errors.UsageError(f"level: {level!r} is not one of {', '.join(LEVELS)}")
     if l2 not in ("warm", "cold"):
@@ -58,7 +60,7 @@ def options(level, l2, numbers, within, dry, resume, seqlens, progress):
     return made
 
 
-def lengths_text(seqlens):
+def lengths_text(seqlens: Any) -> Optional[str]:
     """"3/20,0/5" of (queries, keys) or of numbers that are both; a text is one already."""
     if seqlens is None or isinstance(seqlens, str):
         return seqlens
@@ -101,7 +103,7 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
     status = lib.attnc_tune(context._handle, spec._handle, problem(spec, sizes, device, strides),
                             options(level, l2, numbers, within, dry, resume, seqlens, told), C.byref(handle),
                             error)
-    found = json.loads(lib.attnc_tuning_json(handle)) if handle else None
+    found: Any = json.loads(lib.attnc_tuning_json(handle)) if handle else None
     lib.attnc_tuning_release(handle)
     if told.raised is not None:
         raise told.raised
@@ -110,4 +112,5 @@ def tune(spec: SpecLike, sizes: SizesLike, *, context: Optional[Context] = None,
     except errors.AttncError as e:
         e.tuning = found
         raise
-    return found
+    made: Dict[str, Any] = found
+    return made

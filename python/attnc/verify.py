@@ -1,8 +1,9 @@
 """The accuracy contract, on host tensors: is this output of attention right?"""
 import ctypes as C
-from typing import NamedTuple, Tuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 from . import _lib, arrays, errors
+from ._types import Tensor
 from .signature import FORWARD, take_longest
 from .spec import SpecLike, load_spec, sizes_struct
 
@@ -21,7 +22,8 @@ class Verdict(NamedTuple):
     worst: Tuple[int, int, int]  #: (b, h, q_idx) of the worst row, relative to its bound
 
 
-def verify(spec: SpecLike, q, k, v, o, lse=None, **more) -> Verdict:
+def verify(spec: SpecLike, q: Tensor, k: Tensor, v: Tensor, o: Tensor, lse: Optional[Tensor] = None,
+           **more: Any) -> Verdict:
     """Compares o, and lse where the spec returns it, with the fp64 reference, on the CPU.
 
     Host tensors in the spec's layout; more: the call's other tensors and numbers by name, and of

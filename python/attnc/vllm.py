@@ -6,24 +6,33 @@ its backend calls beside it.
 A backend calls it once a layer for prompts and single tokens together.  fa_version says whose LSE a row
 without keys has: FlashAttention-2's +inf, FlashAttention-3's -inf; the kernel is attnc's choice.
 """
+from typing import Any, Optional, Tuple
+
 from ._arguments import (dtype_of, ops_of, scale_of, slopes_of, softcap_of, splits_of, truth, whole,
                          window_of)
 from ._flash import Options, attend, padding_of, usable
 from ._ops import append, merged
 from ._sequences import check_cache, group_of, into, packed, packed_over_pages, sink_of
+from ._types import Tensor
 from .peers import drop_in, refuse
 
 __all__ = ["flash_attn_varlen_func", "merge_attn_states", "reshape_and_cache_flash"]
 
 
 @drop_in
-def flash_attn_varlen_func(q, k, v, max_seqlen_q, cu_seqlens_q, max_seqlen_k, cu_seqlens_k=None,
-                           seqused_k=None, q_v=None, dropout_p=0.0, softmax_scale=None, causal=False,
-                           window_size=None, softcap=0.0, alibi_slopes=None, deterministic=False,
-                           return_attn_probs=False, block_table=None, return_softmax_lse=False, out=None,
-                           scheduler_metadata=None, q_descale=None, k_descale=None, v_descale=None,
-                           num_splits=0, fa_version=2, s_aux=None, cp_world_size=1, cp_rank=0,
-                           cp_tot_seqused_k=None):
+def flash_attn_varlen_func(q: Tensor, k: Tensor, v: Tensor, max_seqlen_q: int, cu_seqlens_q: Tensor,
+                           max_seqlen_k: int, cu_seqlens_k: Optional[Tensor] = None,
+                           seqused_k: Optional[Tensor] = None, q_v: Optional[Tensor] = None, dropout_p: float = 0.0,
+                           softmax_scale: Optional[float] = None, causal: bool = False,
+                           window_size: Optional[Tuple[int, int]] = None, softcap: float = 0.0,
+                           alibi_slopes: Optional[Tensor] = None, deterministic: bool = False,
+                           return_attn_probs: bool = False, block_table: Optional[Tensor] = None,
+                           return_softmax_lse: bool = False, out: Optional[Tensor] = None,
+                           scheduler_metadata: Optional[Tensor] = None, q_descale: Optional[Tensor] = None,
+                           k_descale: Optional[Tensor] = None, v_descale: Optional[Tensor] = None,
+                           num_splits: int = 0, fa_version: int = 2, s_aux: Optional[Tensor] = None,
+                           cp_world_size: int = 1, cp_rank: int = 0,
+                           cp_tot_seqused_k: Optional[Tensor] = None) -> Any:
     """attnc.flash_attn_varlen_func of q (total_q, h, d) and k, v (total_k, hk, d), or of pages.
 
     Exactly one of cu_seqlens_k and seqused_k; with block_table, int32 (b, max_pages), k and v are
@@ -72,7 +81,8 @@ def flash_attn_varlen_func(q, k, v, max_seqlen_q, cu_seqlens_q, max_seqlen_k, cu
 
 
 @drop_in
-def merge_attn_states(output, prefix_output, prefix_lse, suffix_output, suffix_lse, output_lse=None):
+def merge_attn_states(output: Tensor, prefix_output: Tensor, prefix_lse: Tensor, suffix_output: Tensor,
+                      suffix_lse: Tensor, output_lse: Optional[Tensor] = None) -> None:
     """Two results made one, (rows, h, d) with LSEs (h, rows), into `output` and output_lse."""
     ops = ops_of(output, prefix_output, suffix_output)
     parts, lses = ops.stack((prefix_output, suffix_output)), ops.stack((prefix_lse, suffix_lse))
@@ -86,8 +96,8 @@ def merge_attn_states(output, prefix_output, prefix_lse, suffix_output, suffix_l
 
 
 @drop_in
-def reshape_and_cache_flash(key, value, key_cache, value_cache, slot_mapping, kv_cache_dtype="auto",
-                            k_scale=None, v_scale=None):
+def reshape_and_cache_flash(key: Tensor, value: Tensor, key_cache: Tensor, value_cache: Tensor, slot_mapping: Tensor,
+                            kv_cache_dtype: str = "auto", k_scale: Any = None, v_scale: Any = None) -> None:
     """Writes row i of key and value, (rows, hk, d), into row slot_mapping[i] of the pages of the caches,
     (pages, page_size, hk, d), counted through; a slot below 0 is none.  k_scale and v_scale are of quantised caches alone."""
     if kv_cache_dtype != "auto":

@@ -5,7 +5,7 @@ outermost axis in memory, so that layers, groups of them and connectors can shar
 written by do_kv_cache_update, before forward.  Lengths, offsets and tables stay on the GPU: nothing waits for it.
 """
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, List, Optional, Tuple, Type, Union
+from typing import Any, ClassVar, Dict, List, Optional, Tuple, Type, Union
 
 import torch
 from vllm.v1.attention.backend import (AttentionBackend, AttentionCGSupport, AttentionImpl, AttentionMetadataBuilder,
@@ -211,7 +211,7 @@ class AttncImpl(AttentionImpl):
         if attn_metadata is None:
             return output.zero_()
         at, n = attn_metadata, attn_metadata.num_actual_tokens
-        common = dict(cu_seqlens_q=at.query_start_loc, max_seqlen_q=at.max_query_len, softmax_scale=self.scale,
+        common: Dict[str, Any] = dict(cu_seqlens_q=at.query_start_loc, max_seqlen_q=at.max_query_len, softmax_scale=self.scale,
                       window_size=self.window, softcap=self.softcap, alibi_slopes=self._slopes(query),
                       s_aux=self.sinks, fa_version=3, out=output.view(-1, self.num_heads, self.head_size)[:n])
         if self.attn_type in ENCODERS:

@@ -3,11 +3,14 @@ xFormers itself need not be there.
 
     from attnc.xformers import memory_efficient_attention
 """
+from typing import Any, Dict, Optional, Tuple
+
 import torch
 
 from . import _operators
 from ._dropout import share_of
 from ._general import attend
+from ._types import Fields
 from .torch import attention
 
 # By the name of a class: (causal, aligned at the first query and key, has sequences).
@@ -24,7 +27,7 @@ BIASES = {
 }
 
 
-def _window(bias):
+def _window(bias: Any) -> Tuple[int, int]:
     """(left, right): a window of n keys has the row's own and n - 1 before it."""
     if hasattr(bias, "window_left"):
         return bias.window_left, bias.window_right
@@ -32,7 +35,7 @@ def _window(bias):
     return (-1, -1) if size is None else (size - 1, -1)
 
 
-def _heads(x):
+def _heads(x: torch.Tensor) -> torch.Tensor:
     """[b, m, h, k] of [b, m, k] and of grouped [b, m, g, h, k]; grouped heads of keys that are one by a stride of 0
     are that one."""
     if x.dim() == 3:
@@ -42,9 +45,10 @@ def _heads(x):
     return x
 
 
-def _dense(query, key, value, bias, p, scale):
-    name = None if bias is None else type(bias).__name__
-    more = {}
+def _dense(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: Any, p: float,
+           scale: Optional[float]) -> torch.Tensor:
+    name = type(bias).__name__
+    more: Dict[str, Any] = {}
     if isinstance(bias, torch.Tensor):
         more["bias"] = bias if bias.dim() == 4 else bias[:, None]
     elif bias is not None:
@@ -53,16 +57,18 @@ def _dense(query, key, value, bias, p, scale):
         added = getattr(bias, "_bias", None)  # of LowerTriangularMask.add_bias
         if added is not None:
             more["bias"] = added
-    out, _ = attention(*(x.transpose(1, 2) for x in (query, key, value)), scale=scale, dropout_p=p, **more)
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    out, _ = attention(query, key, value, scale=scale, dropout_p=p, **more)
     return out.transpose(1, 2)
 
 
-def _packed(query, key, value, bias, p, scale):
+def _packed(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: Any, p: float,
+            scale: Optional[float]) -> torch.Tensor:
     """Sequences one after another in a batch of one."""
     causal, top_left, _ = BIASES[type(bias).__name__]
     if query.shape[0] != 1:
         raise ValueError(f"{type(bias).__name__}: a batch of one is needed, not {query.shape[0]}")
-    fields = {"causal": causal, "seqlens": ["cu_seqlens_q", "cu_seqlens_k"]}
+    fields: Fields = {"causal": causal, "seqlens": ["cu_seqlens_q", "cu_seqlens_k"]}
     window = _window(bias)
     if window != (-1, -1):
         fields["window"] = list(window)
@@ -78,7 +84,9 @@ def _packed(query, key, value, bias, p, scale):
     return out[None]
 
 
-def memory_efficient_attention(query, key, value, attn_bias=None, p=0.0, scale=None, *, op=None, output_dtype=None):
+def memory_efficient_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_bias: Any = None,
+                               p: float = 0.0, scale: Optional[float] = None, *, op: Any = None,
+                               output_dtype: Optional[torch.dtype] = None) -> torch.Tensor:
     """softmax(query keyᵀ scale + attn_bias) value of [b, m, h, k], [b, m, k] or grouped [b, m, g, h, k].
 
     attn_bias: a tensor that broadcasts to [b, h, mq, mk], or one of the classes in BIASES, of xFormers or with its
