@@ -33,13 +33,15 @@ def flash_attn_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: Opt
 def flash_attn_qkvpacked_func(qkv: torch.Tensor, bias: Optional[torch.Tensor] = None, causal: bool = False,
                               softmax_scale: Optional[float] = None) -> torch.Tensor:
     """flash_attn_func of the three parts of qkv (b, s, 3, h, d)."""
-    return flash_attn_func(*qkv.unbind(2), bias, causal, softmax_scale)
+    q, k, v = qkv.unbind(2)
+    return flash_attn_func(q, k, v, bias, causal, softmax_scale)
 
 
 def flash_attn_kvpacked_func(q: torch.Tensor, kv: torch.Tensor, bias: Optional[torch.Tensor] = None,
                              causal: bool = False, softmax_scale: Optional[float] = None) -> torch.Tensor:
     """flash_attn_func of q and the two parts of kv (b, sk, 2, h, d)."""
-    return flash_attn_func(q, *kv.unbind(2), bias, causal, softmax_scale)
+    k, v = kv.unbind(2)
+    return flash_attn_func(q, k, v, bias, causal, softmax_scale)
 
 
 def _callers(model: torch.nn.Module) -> List[ModuleType]:
@@ -89,7 +91,7 @@ def why_not(model: torch.nn.Module) -> str:
                     ": attnc.flash_attn_triton.replace(model) was not called")
     own = {m.__name__ for m in callers}
     dropping = [n for n, layer in model.named_modules()
-                if type(layer).__module__ in own and getattr(layer, "p_dropout", 0)]
+                if type(layer).__module__ in own and getattr(layer, "p_dropout", False)]
     if dropping:
         return f"{dropping[0]} drops weights (attention_probs_dropout_prob), for which the model computes attention itself"
     return ""
