@@ -28,7 +28,7 @@ endfunction()
 
 # A sanitized library cannot be loaded by an interpreter that is not.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  foreach(name dropout lib spec expr flex plan seqlens classes pages serving mixed tune wheel docs)
+  foreach(name api dropout lib spec expr flex plan seqlens classes pages serving mixed tune wheel docs)
     python_test(${name})
   endforeach()
   python_test(torch_share torch_share)

@@ -64,6 +64,7 @@ class Replacement:
         return [m.__name__ for m in self._were]
 
     def restore(self) -> None:
+        """Gives each module what it had."""
         for module, was in self._were.items():
             setattr(module, NAME, was)
         self._were.clear()

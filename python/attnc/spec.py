@@ -205,6 +205,7 @@ class Kernel(Shared):
         self.seconds = {s: lib.attnc_kernel_seconds(handle, s.encode()) for s in self.STAGES}
 
     def dump(self, stage: str) -> Optional[str]:
+        """The text of a stage that `dump` of compile named, else None."""
         kept: Optional[bytes] = _lib.library().attnc_kernel_dump(self._handle, stage.encode())
         return None if kept is None else _lib.decode(kept)
 
