@@ -94,7 +94,7 @@ endif()
 # page on unproven forms says of it.
 if(TARGET attnc AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
   set(conformance ${CMAKE_CURRENT_SOURCE_DIR}/conformance)
-  rotating(conformance 30 COMMAND ${Python3_EXECUTABLE} ${conformance}/test_golden.py
+  rotating(conformance 60 COMMAND ${Python3_EXECUTABLE} ${conformance}/test_golden.py
     --shard {shard} LABELS unit PROPERTIES COST 60)
   set_tests_properties(conformance conformance_all PROPERTIES
     ENVIRONMENT "ATTNC_LIBRARY=$<TARGET_FILE:attnc>;PYTHONDONTWRITEBYTECODE=1")

@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -108,15 +109,52 @@ spec_has(const Spec *s, const char *key)
   return f && !spec_is_default(spec_member(s, f));
 }
 
-/* Of "key:word" of a switch: is it that word? */
-static bool
-says_word(const Spec *s, const char *field, const char *colon)
+/* Which field has a tensor of a slot, looked up by name once. */
+typedef struct SlotField {
+  const Field *f; /* NULL: every spec has the tensor */
+  int word;       /* of a switch, or of a list; -1: the field is there */
+  bool of_switch;
+} SlotField;
+
+static SlotField slot_fields[ATTNC_SLOT_COUNT];
+
+static int
+word_of(const Field *f, const char *word)
 {
+  int n = f ? spec_words(f) : 0, i = 0;
+  while (i < n && !is_word(f, (unsigned)i, word))
+    i++;
+  return i;
+}
+
+/* "key:word" is of a switch. */
+static SlotField
+find_slot(int slot)
+{
+  const TensorInfo *t = &tensor_info[slot];
+  const char *colon = strchr(t->field, ':');
   char key[64];
-  snprintf(key, sizeof key, "%.*s", (int)(colon - field), field);
-  const Field *f = spec_field(key);
-  unsigned at = f ? *(const unsigned *)spec_member(s, f).at : 0;
-  return at >= SWITCH_WORDS && is_word(f, at - SWITCH_WORDS, colon + 1);
+  snprintf(key, sizeof key, "%.*s", (int)strcspn(t->field, ":"), t->field);
+  SlotField x = {.f = spec_field(key), .word = -1, .of_switch = colon != NULL};
+  if (colon)
+    x.word = word_of(x.f, colon + 1);
+  else if (x.f && (x.f->type == FT_TENSORS || x.f->type == FT_GRADS))
+    x.word = word_of(x.f, t->name + str_eq(key, "grad")); /* dlse: of lse */
+  return x;
+}
+
+static void
+find_slots(void)
+{
+  for (int slot = 0; slot < ATTNC_SLOT_COUNT; slot++)
+    slot_fields[slot] = find_slot(slot);
+}
+
+static bool
+switch_says(const Spec *s, const SlotField *x)
+{
+  unsigned at = x->f ? *(const unsigned *)spec_member(s, x->f).at : 0;
+  return at >= SWITCH_WORDS && (int)(at - SWITCH_WORDS) == x->word;
 }
 
 /* A prefix is rows of its own, or pages among the others. */
@@ -130,20 +168,17 @@ is_where_keys_are(const Spec *s, int slot)
 bool
 spec_has_tensor(const Spec *s, int slot)
 {
-  const char *field = tensor_info[slot].field, *colon = strchr(field, ':');
-  if (colon)
-    return says_word(s, field, colon);
-  const Field *f = spec_field(field);
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, find_slots);
+  const SlotField *x = &slot_fields[slot];
+  if (x->of_switch)
+    return switch_says(s, x);
   if (!is_where_keys_are(s, slot))
     return false;
-  if (!f || (f->type != FT_TENSORS && f->type != FT_GRADS))
-    return !f || spec_has(s, f->key);
-  unsigned listed = *(const unsigned *)spec_member(s, f).at;
-  const char *name = tensor_info[slot].name + str_eq(f->key, "grad"); /* dlse: of lse */
-  for (unsigned i = 0; listed >> i; i++)
-    if (listed >> i & 1u && is_word(f, i, name))
-      return true;
-  return false;
+  if (!x->f || x->word < 0)
+    return !x->f || !spec_is_default(spec_member(s, x->f));
+  unsigned listed = *(const unsigned *)spec_member(s, x->f).at;
+  return x->word < 32 && (listed >> x->word & 1u);
 }
 
 bool

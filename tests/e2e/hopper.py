@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-BLOCKS, EACH = 25, 12
+BLOCKS, EACH = 50, 6
 SETTINGS = ("async=lazy", "async=eager,sched=random,seed=7", "async=random,seed=3",
             "async=random,sched=rr,seed=11")
 MASKS = ("", "causal: true\n", "causal: true\nalign: top_left\n", "window: [40, 0]\n",
