@@ -28,7 +28,7 @@ endfunction()
 
 # A sanitized library cannot be loaded by an interpreter that is not.
 if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZE)
-  foreach(name api dropout lib spec expr flex plan seqlens classes pages serving mixed tune wheel docs)
+  foreach(name api dropout lib spec expr flex plan seqlens classes pages serving mixed tune wheel walkthroughs docs)
     python_test(${name})
   endforeach()
   python_test(torch_share torch_share)
@@ -38,6 +38,10 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZ
     python_test(${name})
     set_tests_properties(python_${name} PROPERTIES LABELS "python;slow")
   endforeach()
+  add_test(NAME python_walk_model COMMAND ${ATTNC_PYTHON}
+    ${CMAKE_SOURCE_DIR}/python/tests/test_walkthroughs.py --model)
+  set_tests_properties(python_walk_model PROPERTIES LABELS "python;slow" SKIP_RETURN_CODE 77
+    TIMEOUT 900 ENVIRONMENT "${python_environment}")
   add_test(NAME python_mixed_all COMMAND ${ATTNC_PYTHON}
     ${CMAKE_SOURCE_DIR}/python/tests/test_mixed.py --many)
   set_tests_properties(python_mixed_all PROPERTIES LABELS "python;slow" SKIP_RETURN_CODE 77
