@@ -273,6 +273,11 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_dropout_bits COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --bits)
   add_test(NAME e2e_dropout_mutants COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --mutants)
   set_tests_properties(e2e_dropout_bits e2e_dropout_mutants PROPERTIES LABELS "e2e;slow")
+  set(prefix_products ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/prefix_products.py)
+  add_test(NAME e2e_prefix_products COMMAND ${prefix_products} $<TARGET_FILE:attnc_cli>)
+  set_tests_properties(e2e_prefix_products PROPERTIES LABELS "e2e;slow")
+  add_test(NAME e2e_prefix_products_can_fail COMMAND ${prefix_products} - --self-test)
+  set_tests_properties(e2e_prefix_products_can_fail PROPERTIES LABELS e2e)
   add_test(NAME e2e_prefix_bytes COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/prefix_bytes.py $<TARGET_FILE:attnc_cli>)
   set_tests_properties(e2e_prefix_bytes PROPERTIES LABELS e2e)

@@ -1,6 +1,7 @@
 """Lists of tiles that first launches make (`classes: step`): what they hold, word by word, whatever the
 workspace held before; and a graph that is captured once and replayed with other masks."""
 import contextlib
+import os
 import unittest
 
 import common
@@ -137,6 +138,18 @@ class Same(common.Case):
                                  ("sm_90a", dict(template="fwd_wgmma", block_m=128, block_n=16))):
             both = [self.out(target, tensors, classes=how, **schedule) for how in ("intervals", "step")]
             self.assertTrue(both[0] == both[1], target)
+
+
+class Chosen(common.Case):
+    def test_without_sizes(self):
+        """A step is for sizes that are told: without any, a template that is named has none."""
+        spec = attnc.load_spec(os.path.join(common.SOURCE, "specs", "natten_2d_morton.attn.yaml"))
+        for target, template in (("sm_80", "fwd_mma"), ("sm_90a", "fwd_wgmma")):
+            named = {"template": template}
+            made = attnc.compile(spec, target, schedule=named).recipe["schedule"]
+            self.assertEqual(made["classes"], "intervals", target)
+            fields = attnc.Context("emu", target=target).explain_key(spec, "b1 h8 s4096", schedule=named)["fields"]
+            self.assertIn("classes=step", fields["schedule"].split(), target)
 
 
 if __name__ == "__main__":
