@@ -1,8 +1,8 @@
 /* fwd_wgmma: one warp feeds Q, K and V by TMA; warpgroups of 64 queries each compute.
  * Shah et al., FlashAttention-3 (2024): inside a warpgroup QKᵀ of the next tile runs beside
  * PV of this one, and the warpgroups take turns at the tensor cores. */
-#include "templates/append.h"
 #include "templates/beside.h"
+#include "templates/cascade.h"
 #include "templates/sched_wgmma.h"
 #include "templates/softmax.h"
 
@@ -667,10 +667,10 @@ forward(Tb *t, const Call *p, const Hopper *s, const Partition *part)
 }
 
 static void
-emit(Build *b, const Call *call, const Sched *s)
+attend(Build *b, const Call *call, const Sched *s, Ahead *ahead)
 {
   const Hopper *own = hopper_of(s);
-  append_ahead(b, call);
+  attend_ahead(b, call, ahead);
   const WorkRegion *tickets = partition_counter(b, (Scheduler)own->scheduler);
   Partition host = wgmma_partition(call->spec, own);
   host.call = call;
@@ -716,7 +716,8 @@ const Template fwd_wgmma = {
     .cost = wgmma_cost,
     .alike = 0.008,
     .initial = wgmma_initial,
-    .emit = emit,
+    .emit = cascade_emit,
+    .attend = attend,
     .print = print,
     .codegen_level = 2,
 };

@@ -255,6 +255,11 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_decode_wgmma 80 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --template decode_wgmma
     --cases 400 --shard {shard} LABELS e2e)
+  foreach(template mixed mixed_wgmma)
+    rotating(e2e_${template} 120 COMMAND ${Python3_EXECUTABLE} -B
+      ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --template ${template}
+      --cases 360 --shard {shard} LABELS e2e)
+  endforeach()
   foreach(op append merge fwd prefix)
     set(name e2e_${op})
     if(op STREQUAL fwd)

@@ -1,5 +1,6 @@
-"""decode_mma, decode_wgmma: few rows against masks, modifiers, sequences, pages, forced numbers of
-parts, dims, dtypes, layouts, targets and schedules, so that every two values meet in some case.
+"""decode_mma, decode_wgmma, mixed, mixed_wgmma: few rows, or few beside many, against masks, modifiers,
+sequences, pages, forced numbers of parts, dims, dtypes, layouts, targets and schedules, so that every
+two values meet in some case.
 
     decode.py ATTNC [--template T] [--cases N] [--seed S] [--shard I/N] [--list]
 
@@ -47,8 +48,33 @@ FACTORS = {
     "split": ("", "split_keys=0", "split_keys=128", "split_keys=256", "split_keys=512",
               "split_keys=128,combine=true", "split_keys=128,combine=false"),
 }
+PACKED = (("cu_seqlens_q", "seqused_k"), ("cu_seqlens_q", "cu_seqlens_k"), ("cu_seqlens_q",),
+          ("cu_seqlens_q", "seqused_k", "cache_batch_idx"), ("cu_seqlens_q", "seqused_k", "leftpad_k"),
+          ("cu_seqlens_q", "seqused_q", "seqused_k"))
+NARROW = ("head_dim: 64", "head_dim: 80", "head_dim: 128", "head_dim: 192\nhead_dim_v: 128",
+          "head_dim: 256", "head_dim: 40\nhead_dim_v: 72")
 # What another template has instead.
 OTHERS = {
+    "mixed": {
+        "mix": PACKED,
+        "sq": (5, 17, 64, 130),
+        "dims": NARROW,
+        "how": ("", "block_m=64,num_warps=4", "num_stages=1", "prefill.q_in_regs=false",
+                "decode.block_m=16", "decode.block_m=32", "decode.num_warps=2,decode.block_n=32",
+                "decode.pack_gqa=false"),
+        "split": ("", "decode.split_keys=128", "decode.split_keys=256", "decode.split_keys=512"),
+    },
+    "mixed_wgmma": {
+        "mix": PACKED,
+        "sq": (5, 17, 64, 130),
+        "dims": NARROW,
+        "page": (0, 8, 16, 24, 64, 256),
+        "target": ("sm_90a",),
+        "how": ("", "block_m=64,num_warps=8", "block_m=128,num_warps=12", "prefill.p_in_smem=true",
+                "prefill.scheduler=persistent", "prefill.scheduler=persistent,prefill.q_stages=2",
+                "decode.block_m=16", "decode.block_m=32", "decode.pack_gqa=false"),
+        "split": ("", "decode.split_keys=128", "decode.split_keys=256", "decode.split_keys=512"),
+    },
     "decode_wgmma": {
         "page": (0, 8, 16, 24, 64, 256),
         "target": ("sm_90a",),
@@ -72,9 +98,14 @@ def possible(template, case):
     turing, how = case["target"] == "sm_75", case["how"]
     if turing and (case["dtype"] == "bf16" or wide > 256 or how == "block_n=128"):
         return False
-    if case["page"] and "leftpad_k" in case["mix"] and template in OTHERS:
+    hopper = "wgmma" in template
+    if case["page"] and "leftpad_k" in case["mix"] and hopper:
         return False  # a tile would begin inside of a box of rows
-    if template in OTHERS:
+    if template == "mixed" and turing and wide > 160:
+        return False
+    if "mixed" in template:
+        return True
+    if hopper:
         return wide <= 256 and not (wide >= 192 and how in ("block_n=128", "num_stages=4"))
     if wide > (160 if turing else 256) and how in ("num_warps=2", "block_n=128"):
         return False
@@ -103,8 +134,8 @@ def spec_of(case):
     return "\n".join(text) + "\n"
 
 
-def problem_of(case):
-    """Its shape, its sequences' lengths."""
+def problem_of(case, kinds):
+    """Its shape, its sequences' lengths: kinds of numbers of queries, all of them and half, and one."""
     heads, keys = case["heads"].split("\n")[0], case["keys"]
     sq, sk = case["sq"], max(keys)
     shape = f"b{len(keys)} {heads} sq{sq} sk{sk} {case['parts']}"
@@ -113,13 +144,13 @@ def problem_of(case):
     if not case["mix"]:
         return shape, ""
     own_q = {"cu_seqlens_q", "seqused_q"} & set(case["mix"])
-    queries = [sq if i % 2 == 0 or not own_q else sq // 2 for i in range(len(keys))]
+    queries = [(sq, sq // 2, 1)[i % kinds] if own_q else sq for i in range(len(keys))]
     return shape, ",".join(f"{q}/{k}" for q, k in zip(queries, keys))
 
 
 def made(template, case):
     words = [f"template={template}", *(x for x in (case["how"], case["split"]) if x)]
-    shape, lengths = problem_of(case)
+    shape, lengths = problem_of(case, 3 if "mixed" in template else 2)
     return factors.Case(spec_of(case), case["target"], shape, ",".join(words), lengths)
 
 
