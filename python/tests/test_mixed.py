@@ -117,6 +117,7 @@ class Captured(common.Case):
         self.replays("sm_80", MIXED, 100 if MANY else 6, template="mixed", block_m=64)
         if MANY:
             self.replays("sm_90a", MIXED, 25, template="mixed")
+            self.replays("sm_90a", MIXED, 100, template="mixed_wgmma", block_m=64)
 
     def test_step(self):
         """New keys first, then their attention: one plan."""
@@ -174,8 +175,9 @@ class States(common.Case):
 class Chosen(common.Case):
     def test_by_hints(self):
         """What is known of a batch: rows of all sequences beside the longest's."""
-        context = attnc.Context("emu", target="sm_80")
-        for total, template in ((4096 + 63, "mixed"), (64 * 2048, "fwd_mma")):
+        for target, total, template in (("sm_80", 4096 + 63, "mixed"), ("sm_80", 64 * 2048, "fwd_mma"),
+                                        ("sm_90a", 4096 + 63, "mixed_wgmma")):
+            context = attnc.Context("emu", target=target)
             sizes = dict(b=64, h=32, hk=8, sq=4096, sk=8192, total_q=total, pages=99, page_size=PAGE,
                          max_pages=512)
             spec = attnc.load_spec({**SPEC, **MIXED, "head_dim": 128, "group_size": 4})

@@ -77,7 +77,8 @@ FWD = {
             ("sm_120", "template=fwd_mma"), ("sm_75", "template=decode_mma"),
             ("sm_86", "template=decode_mma"), ("sm_90a", "template=decode_mma"),
             ("sm_80", "template=decode_mma,split_keys=512"), ("sm_90a", "template=decode_wgmma"),
-            ("sm_75", "template=mixed"), ("sm_80", "template=mixed"), ("sm_90a", "template=mixed")),
+            ("sm_75", "template=mixed"), ("sm_80", "template=mixed"), ("sm_90a", "template=mixed"),
+            ("sm_90a", "template=mixed_wgmma")),
 }
 
 
@@ -145,7 +146,7 @@ def possible_fwd(case):
         return False
     if target == "sm_75" and case["dtype"] == "bf16":
         return False
-    if "fwd_wgmma" in schedule and case["rope"]:
+    if case["rope"] and ("fwd_wgmma" in schedule or "mixed_wgmma" in schedule):
         return False
     if "wgmma" in schedule and case["table"] != "false":
         if case["page"] % 8 or "leftpad_k" in mix:

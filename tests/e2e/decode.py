@@ -104,7 +104,7 @@ def possible(template, case):
     if template == "mixed" and turing and wide > 160:
         return False
     if "mixed" in template:
-        return True
+        return not (wide == 256 and "decode.block_m=32" in how)  # as of decode_mma
     if hopper:
         return wide <= 256 and not (wide >= 192 and how in ("block_n=128", "num_stages=4"))
     if wide > (160 if turing else 256) and how in ("num_warps=2", "block_n=128"):
