@@ -11,11 +11,13 @@ import torch
 from . import _operators, _sdpa, flex
 from ._dropout import share_of
 from ._general import attend
+from ._ragged import is_nested, jagged, lowered, varlen_attn, varlen_attn_out
 from ._sdpa import register
 from ._types import Fields, Tensors
 from .peers import refuse
 
-__all__ = ["attention", "fallbacks", "flex_attention", "register", "scaled_dot_product_attention"]
+__all__ = ["attention", "fallbacks", "flex_attention", "register", "scaled_dot_product_attention", "varlen_attn",
+           "varlen_attn_out"]
 
 BITS = 32
 AXES = ("b", "h", "q", "kv")  # of scores, as a spec's bias names them
@@ -91,6 +93,7 @@ def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *,
     """
     if not query.dim() == key.dim() == value.dim() == 4:
         raise ValueError("query, key and value must have 4 axes: batch, heads, seqlen, head_dim")
+    query, key, value = lowered(query, key, value)
     b, h, sq, _ = query.shape
     wanted = b, h, sq, key.shape[2]
     fields: Fields = {"causal": bool(causal)}
@@ -134,9 +137,11 @@ def scaled_dot_product_attention(query: torch.Tensor, key: torch.Tensor, value: 
                                  is_causal: bool = False, scale: Optional[float] = None,
                                  enable_gqa: bool = False) -> torch.Tensor:
     """torch.nn.functional's function: is_causal is aligned at the first query and the first key; a row that
-    sees no key is 0."""
+    sees no key is 0.  Nested tensors of layout torch.jagged are taken, too."""
     if is_causal and attn_mask is not None:
         raise ValueError("is_causal and attn_mask are not given together, as in torch")
+    if is_nested(query, key, value):
+        return jagged(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
     if not enable_gqa and query.shape[-3] != key.shape[-3]:
         raise ValueError(f"query has {query.shape[-3]} heads, key {key.shape[-3]}: enable_gqa=True is needed")
     lead = query.shape[:-3]
@@ -152,5 +157,5 @@ def flex_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, 
     refuse(return_aux=return_aux)
     if not enable_gqa and query.shape[1] != key.shape[1]:
         raise ValueError(f"query has {query.shape[1]} heads, key {key.shape[1]}: enable_gqa=True is needed")
-    return flex.flex_attention(query, key, value, score_mod, block_mask=block_mask, scale=scale,
+    return flex.flex_attention(*lowered(query, key, value), score_mod, block_mask=block_mask, scale=scale,
                                return_lse=return_lse)

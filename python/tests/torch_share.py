@@ -10,7 +10,7 @@ common.need("transformers")
 
 FILES = ("test_torch", "test_torch_varlen", "test_torch_dropout", "test_torch_functions", "test_operators",
          "test_huggingface", "test_gradients", "test_compat", "test_call_sites", "test_xformers",
-         "test_vllm", "test_dnabert2")
+         "test_vllm", "test_dnabert2", "test_ragged")
 # What they leave to the slow tests: (the beginning of) names.
 LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
         "test_operators.Operators.test_combine", "test_operators.Compiled.test_packed",
@@ -22,6 +22,8 @@ LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test
         "test_gradients.Transformer.test_it_learns", "test_huggingface.Walks.test_rules",
         *(f"test_call_sites.Megatron.test_{site}" for site in ("decode", "flash", "audio", "version_4")),
         *(f"test_vllm.Plugin.test_{what}" for what in ("steps", "options", "heads_first", "encoder", "reasons")),
+        *(f"test_ragged.{test}" for test in ("Nested.test_forward", "Nested.test_gradients", "Varlen.test_values", "Varlen.test_comp",
+                                             "Varlen.test_pages", "Autocast.test_training", "Ranks", "Waiting.test_nothing")),
         "test_dnabert2.Service", "test_dnabert2.Attention.test_functions",
         "test_huggingface.Models.test_generate", "test_huggingface.Models.test_gradients",
         "test_gradients.Gradients.test_bias_and_sinks",
