@@ -132,6 +132,75 @@ class Compiled(common.Case):
         self.assertTrue(torch.equal(program.module()(q, k, v), attnc.flash_attn_func(q, k, v, causal=True)))
 
 
+def examples():
+    """Arguments of every operator that there is."""
+    dropped = torch.tensor([7, 0], dtype=torch.int64)
+    options, lengths = (None, 0.0, None, 0.125, True, -1, -1, 0.0, False), (None, None, None)
+    q, k, v = dense()
+    out, lse = ATTNC.flash_attn(q, k, v, *options)
+    p, pk, pv, at_q, at_k, sq, sk = packed()
+    packed_out, packed_lse = ATTNC.flash_attn_varlen(p, pk, pv, at_q, at_k, sq, sk, *lengths, *options)
+    cq, ck, cv, used, table, new, new_v = pages()
+    cache = (used, None, None, table, None, None, None, None, True, -1, -1, 0.0, 0, 0, None)
+    text = "attnc: 1\nname: t\ndtype: fp16\ncausal: true\nsink: fp32\n"
+    call = ("sink", [torch.ones(4)], "softmax_scale", [0.2], 0, 0)
+    with_sink, sink_lse = ATTNC.attention(text, q, k, v, *call)
+    return {
+        "flash_attn": (q, k, v, *options),
+        "flash_attn_bwd": (torch.ones_like(out), None, q, k, v, out, lse, *options),
+        "flash_attn_varlen": (p, pk, pv, at_q, at_k, sq, sk, *lengths, *options),
+        "flash_attn_varlen_bwd": (torch.ones_like(packed_out), None, p, pk, pv, packed_out, packed_lse, at_q, at_k, sq, sk,
+                                  *lengths, *options),
+        "flash_attn_kvcache": (cq, ck, cv, *cache),
+        "flash_attn_append": (cq, ck, cv, *cache, new, new_v, None, None, True, None, None),
+        "flash_attn_combine": (torch.randn(3, 2, 5, 4, 32), torch.randn(3, 2, 5, 4), torch.float16),
+        "attention": (text, q, k, v, *call),
+        "attention_bwd": (torch.ones_like(with_sink), None, q, k, v, with_sink, sink_lse, text, *call, "sink", False),
+        "random_state": (q, 64),
+        "dropout_mask": (dropped, q, 2, 24, 40, 0.2),
+    }
+
+
+class Every(common.Case):
+    """Of the operators that are registered, one by one."""
+
+    RANDOM = ("random_state",)  # of which no two calls are the same
+
+    def names(self):
+        import attnc.torch  # noqa: F401  which defines them
+        return {n[7:].partition(".")[0] for n in torch._C._dispatch_get_all_op_names() if n.startswith("attnc::")}
+
+    def test_examples(self):
+        self.assertEqual(self.names(), examples().keys())
+
+    def test_opcheck(self):
+        for name, args in examples().items():
+            with self.subTest(name):
+                checks = [c for c in CHECKS if name not in self.RANDOM or c != "test_aot_dispatch_dynamic"]
+                opcheck(getattr(ATTNC, name).default, args, test_utils=checks)
+
+    def test_whole_graphs(self):
+        for name, args in examples().items():
+            with self.subTest(name):
+                torch._dynamo.reset()
+                operator = getattr(ATTNC, name)
+                run = torch.compile(lambda *args: operator(*args), backend="aot_eager", fullgraph=True)
+                with torch.no_grad():
+                    wanted, got = operator(*args), run(*args)
+                for a, b in zip(torch.utils._pytree.tree_leaves(got), torch.utils._pytree.tree_leaves(wanted)):
+                    self.assertEqual((a.shape, a.dtype), (b.shape, b.dtype))
+                    self.assertTrue(name in self.RANDOM or torch.equal(a, b))
+
+    def test_vmap(self):
+        """Refused by name, each."""
+        for name, args in examples().items():
+            with self.subTest(name):
+                first = next(i for i, x in enumerate(args) if isinstance(x, torch.Tensor))
+                operator = getattr(ATTNC, name)
+                with self.assertRaisesRegex(NotImplementedError, f"vmap of {name} is not supported"):
+                    torch.vmap(lambda x: operator(*args[:first], x, *args[first + 1:]))(args[first][None])
+
+
 class WithoutValues(common.Case):
     def test_shapes(self):
         from torch._subclasses import FakeTensorMode

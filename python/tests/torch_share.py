@@ -13,6 +13,7 @@ FILES = ("test_torch", "test_torch_varlen", "test_torch_dropout", "test_torch_fu
          "test_vllm", "test_dnabert2", "test_ragged")
 # What they leave to the slow tests: (the beginning of) names.
 LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
+        "test_operators.Every.test_opcheck", "test_operators.Every.test_whole",
         "test_operators.Operators.test_combine", "test_operators.Compiled.test_packed",
         "test_operators.Compiled.test_combine", "test_operators.Compiled.test_exported",
         "test_gradients.Gradients.test_dense", "test_gradients.Gradients.test_scores",
