@@ -1,6 +1,6 @@
 """Sequences of lengths of their own in torch's two forms of them: varlen_attn's packed rows, and nested tensors whose
 layout is torch.jagged; and what autocast makes of arguments."""
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, Optional, Tuple, Union
 
 import torch
 
@@ -11,13 +11,15 @@ from ._general import attend
 from .peers import refuse
 
 
-def lowered(*tensors: torch.Tensor) -> List[torch.Tensor]:
+def lowered(query: torch.Tensor, key: torch.Tensor,
+            value: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """As torch's scaled_dot_product_attention has them under autocast: of its dtype, unless they are float64."""
-    kind = tensors[0].device.type
+    kind = query.device.type
     if kind == "meta" or not torch.is_autocast_enabled(kind):
-        return list(tensors)
+        return query, key, value
     to = torch.get_autocast_dtype(kind)
-    return [x.to(to) if x.is_floating_point() and x.dtype != torch.float64 else x for x in tensors]
+    query, key, value = (x.to(to) if x.is_floating_point() and x.dtype != torch.float64 else x for x in (query, key, value))
+    return query, key, value
 
 
 # ---- packed rows ----
@@ -51,8 +53,9 @@ def varlen_attn(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, cu_
     refuse(num_splits=num_splits)
     query, key, value = lowered(query, key, value)
     want = _wants_lse(return_aux)
+    left, right = window_size
     made = flash.flash_attn_varlen_func(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, 0.0, scale, False,
-                                        tuple(window_size), 0.0, None, False, want, block_table, seqused_k=seqused_k)
+                                        (left, right), 0.0, None, False, want, block_table, seqused_k=seqused_k)
     return made[:2] if want else made  # type: ignore[no-any-return]
 
 
@@ -71,8 +74,9 @@ def varlen_attn_out(out: torch.Tensor, query: torch.Tensor, key: torch.Tensor, v
         cu_seq_k = None
     if seqused_k is not None and block_table is None:
         raise NotImplementedError("varlen_attn_out: seqused_k without block_table is not supported: call varlen_attn")
+    left, right = window_size
     found = flash_attn_varlen_func(query, key, value, max_q, cu_seq_q, max_k, cu_seq_k, seqused_k, None, 0.0, scale,
-                                   False, tuple(window_size), return_softmax_lse=want, block_table=block_table, out=out)
+                                   False, (left, right), return_softmax_lse=want, block_table=block_table, out=out)
     return found  # type: ignore[no-any-return]
 
 
@@ -116,7 +120,7 @@ def jagged(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mas
         raise NotImplementedError("attn_mask of nested tensors is not supported: causality and lengths are their mask")
     q, k, v = (Rows(n, x) for n, x in (("query", query), ("key", key), ("value", value)))
     _check_heads(q.values, k.values, enable_gqa)
-    rows = lowered(q.values, k.values, v.values)
+    rows_q, rows_k, rows_v = lowered(q.values, k.values, v.values)
     fields: Any = {"causal": bool(is_causal), "seqlens": ["cu_seqlens_q", "cu_seqlens_k"]}
     tensors = {f"cu_seqlens_{n}": x.offsets.to(torch.int32) for n, x in (("q", q), ("k", k))}
     for n, x in (("q", q), ("k", k)):
@@ -125,10 +129,10 @@ def jagged(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mas
             tensors[f"seqused_{n}"] = x.lengths.to(torch.int32)
     if is_causal:
         fields["align"] = "top_left"
-    numbers = {"softmax_scale": rows[0].shape[-1] ** -0.5 if scale is None else scale}
+    numbers = {"softmax_scale": rows_q.shape[-1] ** -0.5 if scale is None else scale}
     dropout = share_of(dropout_p)
     if dropout:
         fields["dropout"], numbers["dropout_p"] = True, dropout
-        tensors["rng_state"] = _operators.rng_state_of(None, dropout, rows[0], len(q.offsets) - 1, rows[0].shape[1])
-    out, _ = attend(fields, *rows, tensors, numbers, (q.longest, k.longest))
+        tensors["rng_state"] = _operators.rng_state_of(None, dropout, rows_q, len(q.offsets) - 1, rows_q.shape[1])
+    out, _ = attend(fields, rows_q, rows_k, rows_v, tensors, numbers, (q.longest, k.longest))
     return q.like(out)

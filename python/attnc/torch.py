@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 
-from . import _operators, _sdpa, flex
+from . import _flex_graph, _operators, _sdpa, flex
 from ._dropout import share_of
 from ._general import attend
 from ._ragged import is_nested, jagged, lowered, varlen_attn, varlen_attn_out
@@ -157,5 +157,9 @@ def flex_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, 
     refuse(return_aux=return_aux)
     if not enable_gqa and query.shape[1] != key.shape[1]:
         raise ValueError(f"query has {query.shape[1]} heads, key {key.shape[1]}: enable_gqa=True is needed")
-    return flex.flex_attention(*lowered(query, key, value), score_mod, block_mask=block_mask, scale=scale,
+    query, key, value = lowered(query, key, value)
+    if torch.compiler.is_compiling():
+        out, lse = _flex_graph.flex_attention(query, key, value, score_mod, block_mask, scale)
+        return (out, lse) if return_lse else out
+    return flex.flex_attention(query, key, value, score_mod, block_mask=block_mask, scale=scale,
                                return_lse=return_lse)

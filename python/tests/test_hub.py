@@ -73,7 +73,8 @@ class Hub(common.Case):
         cls.folder = tempfile.TemporaryDirectory(prefix="attnc-hub-")
         cls.addClassCleanup(cls.folder.cleanup)
         cls.script = os.path.join(common.SOURCE, "scripts", "hub-kernel")
-        done = subprocess.run([sys.executable, cls.script, cls.folder.name, LIBRARIES], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, cls.script, cls.folder.name, LIBRARIES], capture_output=True, text=True,
+                              check=True)
         cls.variant = done.stdout.strip()
 
     def test_layout(self):
@@ -83,7 +84,8 @@ class Hub(common.Case):
             metadata = json.load(f)
         self.assertLessEqual({"id", "name", "version", "license", "backend", "digest"}, metadata.keys())
         self.assertEqual((metadata["id"], metadata["backend"]["type"]), ("attnc", "cuda"))
-        there = {os.path.relpath(os.path.join(root, n), self.variant) for root, _, names in os.walk(self.variant) for n in names}
+        there = {os.path.relpath(os.path.join(root, n), self.variant)
+                 for root, _, names in os.walk(self.variant) for n in names}
         files = metadata["digest"]["files"]
         self.assertEqual(there - {"metadata.json"}, files.keys())
         for name, wanted in files.items():
@@ -110,12 +112,13 @@ class Hub(common.Case):
         self.run_code(FUNCTIONS)
 
     def test_transformers(self):
-        """A model by `attn_implementation="attnc/attnc"`: flash_attn_func and flash_attn_varlen_func as transformers wraps them."""
+        """A model by `attn_implementation="attnc/attnc"`: the functions as transformers wraps them."""
         self.run_code(MODEL)
 
     def test_refusals(self):
         for arguments, said in (((self.folder.name, LIBRARIES), "there already"),
-                                ((os.path.join(self.folder.name, "x"), self.folder.name), "has no libattnc.so.0"), ((), "hub-kernel")):
+                                ((os.path.join(self.folder.name, "x"), self.folder.name), "has no libattnc.so.0"),
+                                ((), "hub-kernel")):
             done = subprocess.run([sys.executable, self.script, *arguments], capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 1)
             self.assertIn(said, done.stderr)

@@ -122,7 +122,8 @@ class Varlen(common.Case):
 
     def test_pages(self):
         pages = torch.randn(2, 9, 16, HK, D).half()
-        table, used = torch.tensor([[3, 1, 0], [8, 2, 5], [4, 6, 7]], dtype=torch.int32), torch.tensor([20, 48, 17], dtype=torch.int32)
+        table = torch.tensor([[3, 1, 0], [8, 2, 5], [4, 6, 7]], dtype=torch.int32)
+        used = torch.tensor([20, 48, 17], dtype=torch.int32)
         given = (*pages, self.at, None, 40, 48)
         options = dict(window_size=(-1, 0), enable_gqa=True, seqused_k=used, block_table=table)
         out = ours.varlen_attn(self.q, *given, **options)
@@ -224,14 +225,17 @@ class Waiting(common.Case):
         import attnc
         with FakeTensorMode(allow_non_fake_inputs=False):
             q, k = (torch.empty(2, n, 40, D, dtype=torch.float16, device="cuda") for n in (H, HK))
-            rows, at = torch.empty(62, H, D, dtype=torch.float16, device="cuda"), torch.empty(4, dtype=torch.int32, device="cuda")
+            rows = torch.empty(62, H, D, dtype=torch.float16, device="cuda")
+            at = torch.empty(4, dtype=torch.int32, device="cuda")
             mask = torch.empty(2, 1, 40, 40, dtype=torch.bool, device="cuda")
             for out in (ours.scaled_dot_product_attention(q, k, k, mask, enable_gqa=True),
-                        ours.attention(q, k, k, sinks=torch.empty(H, device="cuda"), seqused_k=at[:2], top_left=False, causal=True)[0],
+                        ours.attention(q, k, k, sinks=torch.empty(H, device="cuda"), seqused_k=at[:2], top_left=False,
+                                       causal=True)[0],
                         attnc.flash_attn_func(*(x.transpose(1, 2) for x in (q, k, k)), causal=True).transpose(1, 2)):
                 self.assertEqual((out.shape, out.device.type), (q.shape, "cuda"))
             self.assertEqual(ours.varlen_attn(rows, rows, rows, at, at, 40, 40).shape, rows.shape)
-            out = attnc.flash_attn_with_kvcache(q.transpose(1, 2)[:, :1], k.transpose(1, 2), k.transpose(1, 2), cache_seqlens=at[:2])
+            cache = k.transpose(1, 2)
+            out = attnc.flash_attn_with_kvcache(q.transpose(1, 2)[:, :1], cache, cache, cache_seqlens=at[:2])
             self.assertEqual(out.shape, (2, 1, H, D))
 
     def test_longest(self):
