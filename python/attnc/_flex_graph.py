@@ -63,7 +63,8 @@ def _captured(f: Callable[..., Any], path: Path, seen: List[int]) -> Iterator[Tu
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _plan(mods: Tuple[Any, Any], block_mask: Any, sizes: Tuple[int, ...]) -> Tuple[Any, ...]:
     """(the spec's text, names of tables, where each is, where numbers and functions are) of (score_mod, mask_mod)."""
-    lengths = dict(zip(("b", "h", "hk", "q", "kv"), sizes))
+    b, h, hk, sq, sk = sizes
+    lengths = dict(b=b, h=h, hk=hk, q=sq, kv=sk)
     tracer = _Unseen(lengths)
     lists: Dict[str, Any] = {} if block_mask is None else blocks.take(block_mask, **lengths)[0]
     score_mod, mask_mod = mods

@@ -122,11 +122,11 @@ def jagged(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mas
     _check_heads(q.values, k.values, enable_gqa)
     rows_q, rows_k, rows_v = lowered(q.values, k.values, v.values)
     fields: Any = {"causal": bool(is_causal), "seqlens": ["cu_seqlens_q", "cu_seqlens_k"]}
-    tensors = {f"cu_seqlens_{n}": x.offsets.to(torch.int32) for n, x in (("q", q), ("k", k))}
-    for n, x in (("q", q), ("k", k)):
+    tensors = {n: x.offsets.to(torch.int32) for n, x in zip(fields["seqlens"], (q, k))}
+    for name, x in (("seqused_q", q), ("seqused_k", k)):
         if x.lengths is not None:
-            fields["seqlens"].append(f"seqused_{n}")
-            tensors[f"seqused_{n}"] = x.lengths.to(torch.int32)
+            fields["seqlens"].append(name)
+            tensors[name] = x.lengths.to(torch.int32)
     if is_causal:
         fields["align"] = "top_left"
     numbers = {"softmax_scale": rows_q.shape[-1] ** -0.5 if scale is None else scale}
