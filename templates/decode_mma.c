@@ -27,6 +27,8 @@ typedef struct Cta {
   WorkTile w; /* which block: batch, heads, first query */
   const ItemParts *parts;
   SplitItem item; /* which part of its keys, if there are parts */
+  SplitItem next; /* … and which the one behind it, … */
+  Idx more;       /* … if there is one */
   Walk kv;        /* the key tiles that it sees */
   Ring *k, *v;
   Smem qs;   /* Q in shared memory; O leaves through it */
@@ -180,6 +182,24 @@ drain(Tb *t, const Cta *c)
   }
 }
 
+/* The first tiles of the item behind this one, as many as the rings have stages, are on
+ * their way from memory while this one's sums meet: into the L2 cache, since the warps add
+ * up through the rings. */
+static void
+run_ahead(Tb *t, const Cta *c)
+{
+  const WorkTile *w = &c->next.w;
+  Walk all = partition_keys(t, c->part, w), kv = splits_walk(&c->next, &all);
+  TileIter first = w_first(&kv);
+  for (int i = 0; i < c->s->stages; i++) {
+    TileIter j = i ? w_ahead(&kv, first, i) : first;
+    Idx is = i_and(c->more, j.is), k0 = i_max(0, j.k0); /* a page that there is */
+    const Tensor *of[] = {c->p->k, c->p->v};
+    for (int x = 0; x < 2; x++)
+      t_prefetch(t, seq_keys(&w->seq, of[x], w->hk, k0, c->s->bn), is);
+  }
+}
+
 static void
 block(Tb *t, Cta *c)
 {
@@ -191,8 +211,11 @@ block(Tb *t, Cta *c)
   c->acc = t_var(t, zero);
   T_FOR_TILES (t, j, &c->kv)
     step(t, c, j);
-  if (c->parts->plan)
+  if (c->parts->plan) {
     drain(t, c);
+    if (!c->kv.test)
+      run_ahead(t, c);
+  }
   finish(t, c);
 }
 
@@ -240,6 +263,9 @@ decode_items(Tb *t, const Call *p, const Sched *s, const ItemParts *parts)
     t_sync(t); /* what the one before left in shared memory has been read */
     c.item = splits_item(t, &part, parts->plan, i);
     c.w = c.item.w;
+    Idx behind = i_add(i, mine.step);
+    c.next = splits_item(t, &part, parts->plan, i_min(behind, i_sub(mine.hi, 1)));
+    c.more = i_and(i_lt(behind, mine.hi), c.next.is);
     T_WORK (t, c.item.is) {
       Walk all = partition_keys(t, &part, &c.w);
       c.kv = splits_walk(&c.item, &all);

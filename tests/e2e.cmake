@@ -252,6 +252,12 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   add_test(NAME e2e_semaphores COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/semaphores.py $<TARGET_FILE:attnc_cli>)
   set_tests_properties(e2e_semaphores PROPERTIES LABELS e2e)
+  set(run_ahead ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/run_ahead.py
+    $<TARGET_FILE:attnc_cli>)
+  add_test(NAME e2e_run_ahead COMMAND ${run_ahead})
+  add_test(NAME e2e_run_ahead_all COMMAND ${run_ahead} --all)
+  set_tests_properties(e2e_run_ahead PROPERTIES LABELS e2e)
+  set_tests_properties(e2e_run_ahead_all PROPERTIES LABELS "e2e;slow")
   rotating(e2e_decode_wgmma 80 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/decode.py $<TARGET_FILE:attnc_cli> --template decode_wgmma
     --cases 400 --shard {shard} LABELS e2e)

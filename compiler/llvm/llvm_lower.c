@@ -68,6 +68,7 @@ typedef void Lowering(Lo *, const Op *);
   X(CONSUMER_RELEASE, release)                                                             \
   X(STAGE_WORD, lower_stage_word)                                                          \
   X(PAGE_IDS, lower_page_ids)                                                              \
+  X(PREFETCH, lower_prefetch)                                                              \
   X(COPY, lower_copy)                                                                      \
   X(COPY_WAIT, lower_copy_wait)                                                            \
   X(COPY_OUT, lower_copy_out)                                                              \

@@ -296,6 +296,7 @@ void lower_wait(Lo *, const Op *);
 void lower_tie(Lo *, const Val *); /* nothing of it moves above this place */
 /* llvm_rows.c: straight to and from global memory */
 void lower_store_rows(Lo *, const Op *);
+void lower_prefetch(Lo *, const Op *);
 void lower_store_sums(Lo *, const Op *);
 void lower_load_rows(Lo *, const Op *);
 void lower_load(Lo *, const Op *);

@@ -138,6 +138,36 @@ lower_load_rows(Lo *lo, const Op *op)
   }
 }
 
+/* ---- into the L2 cache ---- */
+
+/* A line a thread; of rows that begin inside a line the last one may be left out. */
+void
+lower_prefetch(Lo *lo, const Op *op)
+{
+  enum { LINE = 128 };
+  const View *v = &op->view;
+  int lines = (v->x->cols * dtype_bytes(v->x->ty) + LINE - 1) / LINE;
+  int all = v->n * lines, threads = 32 * lo->p->warps;
+  V when = idx_value(lo, op->when);
+  for (int first = 0; first < all; first += threads) {
+    V unit = LLVMBuildAdd(lo->b, lane_value(lo, LANE_TID), k32(lo, first), "");
+    V row = LLVMBuildUDiv(lo->b, unit, k32(lo, lines), "");
+    V line = LLVMBuildURem(lo->b, unit, k32(lo, lines), ""), want = when;
+    if (first + threads > all)
+      want =
+          bool_and(lo->b, want, LLVMBuildICmp(lo->b, LLVMIntULT, unit, k32(lo, all), ""));
+    want = bool_and(lo->b, want, row_inside(lo, v, row));
+    V at = v->pages ? page_row_address(lo, v, row) : row_address(lo, v, row);
+    V column = LLVMBuildMul(lo->b, line, k32(lo, LINE), "");
+    column = to64(lo->b, lo, column);
+    V in[2] = {LLVMBuildAdd(lo->b, at, column, ""), NULL};
+    in[1] = as_i32(lo, lo->b, want);
+    asm_call(lo, ASM_EFFECT,
+             "{ .reg .pred p; setp.ne.s32 p, $1, 0; @p prefetch.global.L2 [$0]; }", "l,r",
+             in, 2, lo->none, NULL, 0);
+  }
+}
+
 /* ---- the lane layout ---- */
 
 V

@@ -215,6 +215,9 @@ void t_consumer_release(Tb *, Slot); /* I shall not read it again */
  * they are there when the copy is due.  In a whole warp that loads by TMA: of the first 32
  * boxes. */
 const struct Val *t_page_ids(Tb *, View, Idx is);
+/* The rows into the L2 cache, if `is`, by all threads of the block: a hint, of which
+ * nothing is waited for. */
+void t_prefetch(Tb *, View, Idx is);
 void t_copy(Tb *, Smem, View);     /* a copy that is in no ring … */
 void t_copy_wait(Tb *);            /* … has arrived, visible to the whole block */
 void t_copy_out(Tb *, View, Smem); /* shared memory → tensor, after a barrier of the team */

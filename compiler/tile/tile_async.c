@@ -107,6 +107,16 @@ t_page_ids(Tb *t, View v, Idx is)
   return op->out;
 }
 
+void
+t_prefetch(Tb *t, View v, Idx is)
+{
+  if (tile_role(t) || v.pack > 1 || v.part)
+    t_fail(t, "prefetch %s: whole rows, by a block without roles", v.x->name);
+  Op *op = tile_op(t, OP_PREFETCH);
+  op->view = v;
+  op->when = is;
+}
+
 /* ---- rings ---- */
 
 static void

@@ -270,6 +270,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(CONSUMER_RELEASE, nothing)                                                             \
   X(STAGE_WORD, nothing)                                                                   \
   X(PAGE_IDS, one_each)                                                                    \
+  X(PREFETCH, nothing)                                                                     \
   X(COPY, copy)                                                                            \
   X(COPY_WAIT, wait)                                                                       \
   X(COPY_OUT, barrier)                                                                     \

@@ -222,6 +222,13 @@ print_rope(Str *s, const RopeArgs *r)
 }
 
 static void
+print_when(Str *s, Idx when)
+{
+  str_put(s, " when ");
+  print_idx(s, when);
+}
+
+static void
 print_list(Str *s, const Op *op)
 {
   bool add = op->kind == OP_BINS_ADD, take = op->kind == OP_BINS_TAKE;
@@ -238,8 +245,7 @@ print_list(Str *s, const Op *op)
   str_put(s, store ? "] = " : add || word ? ", " : "");
   if (word)
     print_idx(s, op->word);
-  str_put(s, " when ");
-  print_idx(s, op->when);
+  print_when(s, op->when);
 }
 
 static void
@@ -274,6 +280,8 @@ print_attributes(Str *s, const Op *op)
     str_put(s, "  word ");
     print_idx(s, op->word);
   }
+  if (op->kind == OP_PREFETCH)
+    print_when(s, op->when);
   if (op->kind == OP_TICKET) {
     str_put(s, "  modulo ");
     print_idx(s, op->bound);
@@ -293,10 +301,8 @@ print_attributes(Str *s, const Op *op)
   }
   if (op->kind == OP_PRODUCER_LOAD && op->ring->fill == FILL_COPY) {
     str_printf(s, "  stage +%d", op->ahead);
-    if (!i_known(op->when, &k)) {
-      str_put(s, " when ");
-      print_idx(s, op->when);
-    }
+    if (!i_known(op->when, &k))
+      print_when(s, op->when);
   }
   if (op->set) {
     str_put(s, "  if ");

@@ -138,6 +138,7 @@ typedef struct Val {
   X(CONSUMER_RELEASE, "consumer_release")                                                  \
   X(STAGE_WORD, "stage_word")                                                              \
   X(PAGE_IDS, "page_ids")                                                                  \
+  X(PREFETCH, "prefetch")                                                                  \
   X(COPY, "copy")                                                                          \
   X(COPY_WAIT, "copy_wait")                                                                \
   X(COPY_OUT, "copy_out")                                                                  \
@@ -255,7 +256,7 @@ typedef struct Op {
   int of[2];   /* CONSUMER_EITHER: ids of the waits; when: is it the second */
   int pending; /* TAKE, COPY_WAIT, WAIT: groups that may still be in flight */
   int ahead;   /* PRODUCER_LOAD: stages filled and not yet waited for when it is issued */
-  Idx when;    /* PUSH, PAGE_IDS */
+  Idx when;    /* PUSH, PAGE_IDS, PREFETCH */
   const Idx *set;                /* DOT_ACC: is there an accumulator?  NULL: there is */
   double k;                      /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
   int poly;                      /* EXP2: of 16 registers */

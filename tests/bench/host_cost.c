@@ -64,7 +64,7 @@ static const Workload workloads[] = {
     {"decode",
      "attnc: 1\nname: decode\ndtype: bf16\nhead_dim: 128\ngroup_size: 4\ncausal: true\n"
      "page_table: true\nseqlens: [seqused_k]\n"
-     "schedule: {template: decode_mma, split_keys: 512}\n",
+     "schedule: {template: decode_mma, split_keys: 512, combine: false}\n",
      {.size = sizeof(attnc_sizes),
       .b = 8,
       .h = 32,

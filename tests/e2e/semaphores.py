@@ -36,7 +36,7 @@ def main():
         with open(spec, "w", encoding="utf-8") as f:
             f.write(SPEC)
         subprocess.run([sys.argv[1], "compile", spec, "--arch", ",".join(TARGETS), "--schedule",
-                        "template=decode_mma,split_keys=512", "--emit", "ptx", "-q", "-o", folder],
+                        "template=decode_mma,split_keys=512,combine=false", "--emit", "ptx", "-q", "-o", folder],
                        check=True)
         for target in TARGETS:
             with open(os.path.join(folder, f"splits.{target}.ptx"), encoding="utf-8") as f:
