@@ -36,8 +36,8 @@ gen_options(const Sched *s)
 int
 gen_ptx_version(const Target *target, const Sched *s)
 {
-  (void)s; /* no template uses more than its target's first PTX version has */
-  return target->ptx;
+  int wish = s->tmpl->ptx ? s->tmpl->ptx(target, s) : 0;
+  return wish > target->ptx ? wish : target->ptx;
 }
 
 typedef struct Gen {

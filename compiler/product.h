@@ -20,7 +20,8 @@ typedef enum Lay {
   LAY_COPY_ROW, /* one value a row, in a lane of the warp that copies it */
   LAY_COL,      /* one value a column of LAY_FRAG, in the lanes that have the column */
   LAY_WORDS,    /* so many words as it has columns, the same in all threads */
-  LAY_BOX       /* one value a box of rows, in a lane of the warp that loads them */
+  LAY_BOX,      /* one value a box of rows, in a lane of the warp that loads them */
+  LAY_DEALT     /* blocks of m16n8 dealt to the warps by rows and by columns */
 } Lay;
 
 /* Where an instruction takes an operand from. */

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { RED_FOUR_PTX = 81 }; /* PTX ISA, red: 8.1 */
+
 typedef struct Target {
   const char *name; /* "sm_80", "sm_90a" */
   int cc;           /* 80, 86, 90 … */
@@ -25,6 +27,7 @@ typedef struct Target {
   bool max_nan;   /* max that is NaN where one of its numbers is */
   bool dependent; /* a launch may begin before the one ahead of it has ended */
   bool stmatrix;  /* a warp stores four 8 x 8 matrices at once */
+  bool red_four;  /* red of four fp32 numbers, from RED_FOUR_PTX on */
   /* Peak rates, per clock and multiprocessor: */
   int mma_macs_clk;   /* multiply-adds of mma.sync, dense and of 16 bits */
   int wgmma_macs_clk; /* of wgmma; 0: it has none */

@@ -119,7 +119,7 @@ typedef struct Rule {
 bool rules_hold(const Rule *, int n, Why *); /* notes each that does not */
 
 /* An axis of a space: fields that change together, and the n values that they take. */
-enum { AXIS_FIELDS = 4, AXIS_VALUES = 12 };
+enum { AXIS_FIELDS = 4, AXIS_VALUES = 13 };
 typedef struct SpaceAxis {
   const char *field[AXIS_FIELDS]; /* NULL behind the last */
   int n, value[AXIS_VALUES][AXIS_FIELDS];
@@ -155,6 +155,9 @@ typedef struct Template {
    * others (templates/cascade.h).  NULL: it is no part of any. */
   void (*attend)(Build *, const Call *, const Sched *, struct Ahead *);
   void (*print)(const Sched *, Str *);
+  /* The PTX version with which a schedule is at its best, where that is above its target's
+   * first one: with a lower one the kernel does without.  NULL: none. */
+  int (*ptx)(const Target *, const Sched *);
   int codegen_level; /* LLVM's: 0 none … 3 aggressive */
 } Template;
 

@@ -83,13 +83,13 @@ limits_json(const CcLimits *limits)
 }
 
 static json_t *
-options_json(const attnc_compile_options *o)
+options_json(const attnc_compile_options *o, const char *ptx_version)
 {
   const attnc_compile_options none = {.size = 0};
   if (!o)
     o = &none;
   return json_pack("{s:s?, s:s?, s:s?, s:s?}", "dump", o->dump, "from", o->from, "text",
-                   o->text, "ptx_version", o->ptx_version);
+                   o->text, "ptx_version", ptx_version);
 }
 
 attnc_status
@@ -103,13 +103,13 @@ cc_request(const JitRequest *a, const JitResolved *answer, const CcLimits *limit
   json_t *schedule = json_object(), *name = json_string(file);
   sha256_digest_hex(answer->key, key);
   sched_write_json(schedule, &answer->schedule);
-  *out = json_pack("{s:s, s:s, s:s, s:s, s:s%, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:o}",
-                   "schema", CC_SCHEMA, "code_id", answer->fields.code_id, "key", key,
-                   "name", attnc_spec_name(a->spec), "spec", text, n, "file",
-                   name ? name : json_string("spec"), "op", a->problem->op, "target",
-                   answer->target, "schedule", schedule, "sizes",
-                   sizes_json(&a->problem->sizes), "strides", strides_json(a->problem),
-                   "options", options_json(a->compile), "limits", limits_json(limits));
+  *out = json_pack(
+      "{s:s, s:s, s:s, s:s, s:s%, s:o, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "schema",
+      CC_SCHEMA, "code_id", answer->fields.code_id, "key", key, "name",
+      attnc_spec_name(a->spec), "spec", text, n, "file", name ? name : json_string("spec"),
+      "op", a->problem->op, "target", answer->target, "schedule", schedule, "sizes",
+      sizes_json(&a->problem->sizes), "strides", strides_json(a->problem), "options",
+      options_json(a->compile, answer->fields.ptx_version), "limits", limits_json(limits));
   return *out ? ATTNC_OK
               : err_set(e, ATTNC_ERR_USAGE, "attnc-cc: a text of the request is not UTF-8");
 }

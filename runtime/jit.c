@@ -254,6 +254,14 @@ entered_text(Arena *arena, const attnc_compile_options *o)
   return arena_printf(arena, "%s %s", o->from, hex);
 }
 
+/* What the schedule is at its best with, if the device's driver has it. */
+static int
+first_version(const JitRequest *a, const Target *target, const Sched *s)
+{
+  int ptx = gen_ptx_version(target, s);
+  return a->drv && ptx_driver(ptx) > a->drv->version ? target->ptx : ptx;
+}
+
 static attnc_status
 fill_key(const JitRequest *a, const Target *target, JitResolved *out, attnc_error *e)
 {
@@ -262,7 +270,7 @@ fill_key(const JitRequest *a, const Target *target, JitResolved *out, attnc_erro
   int ptx = 0;
   TRY(gen_values(a->spec, a->problem, &values, e));
   TRY(ptx_version_read(a->compile ? a->compile->ptx_version : NULL,
-                       gen_ptx_version(target, out->sched), &ptx, e));
+                       first_version(a, target, out->sched), &ptx, e));
   out->fields = (KeyFields){
       .schema = KEY_SCHEMA,
       .spec_hash = a->spec->hash,
@@ -380,9 +388,13 @@ jit_compile(const JitRequest *a, const JitResolved *answer, Entry **out, json_t 
 {
   attnc_kernel *k = NULL;
   size_t n = 0;
+  attnc_compile_options how = {.size = sizeof how};
   *notes = NULL;
-  TRY(gen_compile(a->spec, a->problem, target_find(answer->target), answer->sched,
-                  a->compile, &k, e));
+  if (a->compile)
+    how = *a->compile;
+  how.ptx_version = answer->fields.ptx_version;
+  TRY(gen_compile(a->spec, a->problem, target_find(answer->target), answer->sched, &how, &k,
+                  e));
   const char *ptx = attnc_kernel_ptx(k, &n);
   *out = entry_make(answer->key, a->spec->canonical, attnc_kernel_json(k), ptx, n);
   *notes = *out ? take_notes(k) : NULL;

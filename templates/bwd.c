@@ -7,19 +7,27 @@
 
 static const double LOG2E = 1.4426950408889634;
 
-const char *const bwd_pass_names[PASS_COUNT] = {"dkdv", "dv", "dk", "dq"};
+const char *const bwd_pass_names[PASS_COUNT] = {"dkdv", "dv", "dk", "fused", "dq"};
 
 bool
 bwd_is_of(Pass pass, int passes)
 {
-  return pass == PASS_DQ || (pass == PASS_DKDV) == (passes == 2);
+  static const unsigned of[] = {
+      [1] = 1u << PASS_FUSED,
+      [2] = 1u << PASS_DKDV | 1u << PASS_DQ,
+      [3] = 1u << PASS_DV | 1u << PASS_DK | 1u << PASS_DQ,
+  };
+  return of[passes] >> pass & 1u;
 }
 
 double
 bwd_depth(const Spec *p, Pass pass)
 {
   double d = p->head_dim, dv = p->head_dim_v;
-  return pass == PASS_DKDV ? 2 * (d + dv) : pass == PASS_DV ? d + dv : 2 * d + dv;
+  return pass == PASS_FUSED  ? 3 * d + 2 * dv
+         : pass == PASS_DKDV ? 2 * (d + dv)
+         : pass == PASS_DV   ? d + dv
+                             : 2 * d + dv;
 }
 
 bool

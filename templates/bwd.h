@@ -13,7 +13,14 @@
 #include "templates/sequence.h"
 
 /* A pass, by what it gives. */
-typedef enum Pass { PASS_DKDV, PASS_DV, PASS_DK, PASS_DQ, PASS_COUNT } Pass;
+typedef enum Pass {
+  PASS_DKDV,
+  PASS_DV,
+  PASS_DK,
+  PASS_FUSED, /* all */
+  PASS_DQ,
+  PASS_COUNT
+} Pass;
 extern const char *const bwd_pass_names[PASS_COUNT];
 bool bwd_is_of(Pass, int passes); /* is it one of so many? */
 /* Its products, as columns of depth: of the scores, and of what is made of them. */
@@ -21,13 +28,14 @@ double bwd_depth(const Spec *, Pass);
 
 /* Options of schedules that templates of passes share. */
 #define BWD_PASSES_OPTION(X)                                                               \
-  X(passes, INT, 2, 3, NULL, KEEP, "2",                                                    \
-    "Passes over q, k and v: dk and dv in one, or in one each, and dq.")
+  X(passes, INT, 1, 3, NULL, KEEP, "2",                                                    \
+    "Passes over q, k and v: dk and dv in one, or in one each, and dq; 1: all in one, "    \
+    "which adds to dq from many blocks.")
 #define BWD_QUERIES_OPTIONS(X)                                                             \
-  X(dq_block_m, INT, 16, 256, NULL, KEEP, "128",                                           \
-    "Rows of q of a block of the pass for dq.")                                            \
-  X(dq_block_n, INT, 16, 256, NULL, KEEP, "64", "Keys of a tile of the pass for dq.")      \
-  X(dq_stages, INT, 1, 4, NULL, KEEP, "1", "Depth of the rings of the pass for dq.")
+  X(dq_block_m, INT, 0, 256, NULL, KEEP, "128",                                            \
+    "Rows of q of a block of the pass for dq; 0 where it has none.")                       \
+  X(dq_block_n, INT, 0, 256, NULL, KEEP, "64", "Keys of a tile of the pass for dq.")       \
+  X(dq_stages, INT, 0, 4, NULL, KEEP, "1", "Depth of the rings of the pass for dq.")
 
 /* Of each row of queries, fp32, in workspace: its LSE in log2, so high where it sees no key
  * that no weight is left; D. */

@@ -7,6 +7,7 @@
  * are Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands as they stand, and no warp needs what
  * another one has.  Query heads that share a key head follow each other in one CTA. */
 #include "templates/bwd.h"
+#include "templates/bwd_sums.h"
 #include "templates/fwd.h"
 #include "templates/partition.h"
 #include "templates/sched_bwd.h"
@@ -56,6 +57,8 @@ typedef struct Keys {
   Walk walk; /* the tiles of queries that see the block */
   Stream q, dout;
   Smem k, v;
+  Smem ds;            /* of all in one pass: dSᵀ of all warps … */
+  const Tensor *sums; /* … and what dQ is added up in; else NULL */
   Tile *dk, *dv;
   Tile drops; /* NULL: no weight is dropped */
 } Keys;
@@ -123,6 +126,33 @@ step_both(Tb *t, const Keys *c, TileIter j)
   give(t, &dout);
 }
 
+/* All at once.  Each warp has put its keys' dSᵀ down before the barrier, behind which dQ is
+ * made of all of them, and the next tiles come into the stages that nobody reads any more;
+ * whoever waits for those has passed another barrier. */
+static void
+step_fused(Tb *t, const Keys *c, TileIter j)
+{
+  TileIter far = w_ahead(&c->walk, j, c->s->stages);
+  Held dout = take(t, &c->dout); /* the younger copy */
+  Held q = take(t, &c->q);
+  Tile drop = dropped(t, c, j);
+  BwdWeights w = weights(t, c, &q, j, drop);
+  *c->dv = t_dot_acc(t, *c->dv, w.p, dout.box.s);
+  Tile dp = t_dot(t, c->v, s_trans(dout.box.s));
+  Tile delta = t_cols(t, dout.column.s);
+  Tile ds = bwd_slopes(t, w.steep, dp, delta, j, drop);
+  ds = t_cvt(t, ds, c->p->dt);
+  t_put(t, c->ds, ds);
+  *c->dk = t_dot_acc(t, *c->dk, ds, q.box.s);
+  give(t, &q);
+  give(t, &dout);
+  t_sync(t);
+  fetch_rows(t, c, &c->q, far);
+  fetch_rows(t, c, &c->dout, far);
+  Tile dq = t_dot_dealt(t, s_trans(c->ds), c->k);
+  t_reduce_out(t, bwd_sum_rows(&c->w.seq, c->sums, c->w.b, c->h, j.k0, c->s->bm), dq);
+}
+
 /* Once Q(j) is here, dO(j+n−1) may go where dO(j−1) was, and so on. */
 static void
 step_dv(Tb *t, const Keys *c, TileIter j)
@@ -162,8 +192,10 @@ step_dk(Tb *t, const Keys *c, TileIter j)
 static void
 step_keys(Tb *t, const Keys *c, TileIter j)
 {
-  static void (*const steps[])(Tb *, const Keys *, TileIter) = {
-      [PASS_DKDV] = step_both, [PASS_DV] = step_dv, [PASS_DK] = step_dk};
+  static void (*const steps[])(Tb *, const Keys *, TileIter) = {[PASS_DKDV] = step_both,
+                                                                [PASS_DV] = step_dv,
+                                                                [PASS_DK] = step_dk,
+                                                                [PASS_FUSED] = step_fused};
   steps[c->pass](t, c, j);
 }
 
@@ -175,18 +207,25 @@ streams(const Keys *c, const Stream **first, const Stream **second)
   *second = c->pass == PASS_DV ? &c->dout : &c->q;
 }
 
-/* The first tiles, as far as there are stages; of both at once Q first, and a stage is left
- * free. */
+/* Of a pass that gives several: tiles that are on their way when a step begins. */
+static int
+pairs_ahead(const Keys *c)
+{
+  return c->s->stages - (c->pass == PASS_DKDV);
+}
+
+/* The first tiles, as far as there are stages; of both at once Q first, and of two
+ * gradients a stage is left free. */
 static void
 start_head(Tb *t, const Keys *c)
 {
   const Stream *first, *second;
   TileIter j = w_first(&c->walk);
   streams(c, &first, &second);
-  bool both = c->pass == PASS_DKDV;
+  bool both = c->pass == PASS_DKDV || c->pass == PASS_FUSED;
   if (!both)
     fetch_rows(t, c, first, j);
-  for (int i = 0; i < c->s->stages - 1; i++) {
+  for (int i = 0; i < (both ? pairs_ahead(c) : c->s->stages - 1); i++) {
     fetch_rows(t, c, second, w_ahead(&c->walk, j, i));
     fetch_rows(t, c, first, w_ahead(&c->walk, j, both ? i : i + 1));
   }
@@ -205,11 +244,12 @@ end_head(Tb *t, const Keys *c)
 {
   const Stream *first, *second;
   streams(c, &first, &second);
-  if (c->pass != PASS_DKDV)
+  bool both = c->pass == PASS_DKDV || c->pass == PASS_FUSED;
+  if (!both)
     drop(t, first);
-  for (int i = 0; i < c->s->stages - 1; i++) {
-    drop(t, c->pass == PASS_DKDV ? first : second);
-    drop(t, c->pass == PASS_DKDV ? second : first);
+  for (int i = 0; i < (both ? pairs_ahead(c) : c->s->stages - 1); i++) {
+    drop(t, both ? first : second);
+    drop(t, both ? second : first);
   }
 }
 
@@ -254,6 +294,8 @@ block_of_keys(Tb *t, Keys *c)
 {
   const Call *p = c->p;
   c->mask = mask_turned(&p->mask);
+  if (c->sums)
+    c->mask.step = SUM_ROWS;
   t_copy(t, c->k, seq_keys(&c->w.seq, p->k, c->w.hk, c->w.k0, c->s->bn));
   if (c->pass != PASS_DV)
     t_copy(t, c->v, seq_keys(&c->w.seq, p->v, c->w.hk, c->w.k0, c->s->bn));
@@ -277,7 +319,8 @@ block_of_keys(Tb *t, Keys *c)
 }
 
 static void
-of_keys(Tb *t, const Call *p, const Bwd *s, Pass pass, const BwdRows *rows)
+of_keys(Tb *t, const Call *p, const Bwd *s, Pass pass, const BwdRows *rows,
+        const WorkRegion *sums)
 {
   Keys c = {.s = s, .pass = pass, .w = bwd_keys_of_cta(t, p, s->bn)};
   SmemLayout l = bwd_layout(p->spec, s, pass);
@@ -293,6 +336,10 @@ of_keys(Tb *t, const Call *p, const Bwd *s, Pass pass, const BwdRows *rows)
   if (pass != PASS_DV) {
     c.dout.column = t_region(t, rows->delta);
     c.dout.columns = layout_ring(t, &l, PART_DELTA);
+  }
+  if (pass == PASS_FUSED) {
+    c.ds = layout_smem(t, &l, PART_P);
+    c.sums = t_region(t, sums);
   }
   T_WORK (t, c.w.is) {
     c.w.seq = sequence(t, p, c.w.b);
@@ -414,22 +461,36 @@ emit(Build *b, const Call *call, const Sched *sched)
 {
   const Bwd *s = bwd_of(sched);
   BwdRows rows = bwd_rows(b, call);
-  for (int i = PASS_DKDV; i <= PASS_DK; i++)
+  bool fused = bwd_has_pass(s, PASS_FUSED);
+  const WorkRegion *sums = fused ? bwd_sums(b, call) : NULL;
+  for (int i = PASS_DKDV; i <= PASS_FUSED; i++)
     if (bwd_has_pass(s, (Pass)i))
       T_ENTRY (b, t, bwd_pass_names[i], .warps = s->warps)
-        of_keys(t, t_call(t), s, (Pass)i, &rows);
-  T_ENTRY (b, t, bwd_pass_names[PASS_DQ], .warps = s->dq_warps)
-    of_queries(t, t_call(t), s, &rows);
+        of_keys(t, t_call(t), s, (Pass)i, &rows, sums);
+  if (fused)
+    bwd_sums_out(b, sums);
+  else
+    T_ENTRY (b, t, bwd_pass_names[PASS_DQ], .warps = s->dq_warps)
+      of_queries(t, t_call(t), s, &rows);
 }
 
 static void
 print(const Sched *sched, Str *out)
 {
   const Bwd *s = bwd_of(sched);
-  str_printf(out, "bwd_mma %s %dx%d, %d warps, %d stage%s; dq %dx%d, %d warps, %d stage%s",
-             s->passes == 2 ? "dk and dv" : "dv, dk", s->bm, s->bn, s->warps, s->stages,
-             s->stages == 1 ? "" : "s", s->dq_block_m, s->dq_block_n, s->dq_warps,
-             s->dq_stages, s->dq_stages == 1 ? "" : "s");
+  static const char *const gives[] = {[1] = "fused", [2] = "dk and dv", [3] = "dv, dk"};
+  str_printf(out, "bwd_mma %s %dx%d, %d warps, %d stage%s", gives[s->passes], s->bm, s->bn,
+             s->warps, s->stages, s->stages == 1 ? "" : "s");
+  if (s->passes > 1)
+    str_printf(out, "; dq %dx%d, %d warps, %d stage%s", s->dq_block_m, s->dq_block_n,
+               s->dq_warps, s->dq_stages, s->dq_stages == 1 ? "" : "s");
+}
+
+/* Additions of four numbers at once. */
+static int
+ptx(const Target *g, const Sched *sched)
+{
+  return bwd_of(sched)->passes == 1 && g->red_four ? RED_FOUR_PTX : 0;
 }
 
 const Template bwd_mma = {
@@ -448,5 +509,6 @@ const Template bwd_mma = {
     .initial = bwd_initial,
     .emit = emit,
     .print = print,
+    .ptx = ptx,
     .codegen_level = 2,
 };

@@ -87,6 +87,10 @@ bwd_layout(const Spec *p, const Bwd *s, Pass pass)
   l.part[PART_LSE] = layout_column("lse", by);
   if (pass != PASS_DV)
     l.part[PART_DELTA] = layout_column("delta", by);
+  if (pass == PASS_FUSED) {
+    l.part[PART_P] = layout_rows(p, ATTNC_Q, stay, by);
+    l.part[PART_P].name = "ds";
+  }
   static const int rings[] = {PART_Q, PART_DO, PART_LSE, PART_DELTA};
   for (size_t i = 0; i < sizeof rings / sizeof *rings; i++)
     l.part[rings[i]].stages = s->stages;
@@ -111,8 +115,9 @@ staged_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
 {
   SmemLayout l = bwd_layout(p, s, pass);
   bool dq = pass == PASS_DQ;
-  int most =
-      largest(layout_box(&l, dq ? PART_K : PART_Q), layout_box(&l, dq ? PART_V : PART_DO));
+  int q = layout_box(&l, dq ? PART_K : PART_Q),
+      dout = layout_box(&l, dq ? PART_V : PART_DO);
+  int most = pass == PASS_FUSED ? q + dout : largest(q, dout);
   return g->cp_async ? 0 : (most / (32 * pass_warps(s, pass)) + 3) / 4 + 2;
 }
 
@@ -139,7 +144,8 @@ live_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
 {
   int mt = stays(s, pass) / (16 * pass_warps(s, pass)), by = passes_by(s, pass);
   int d = pairs_of_8(p->head_dim), dv = pairs_of_8(p->head_dim_v);
-  int sums = pass == PASS_DKDV ? d + dv : pass == PASS_DV ? dv : d;
+  bool both = pass == PASS_DKDV || pass == PASS_FUSED;
+  int sums = both ? d + dv : pass == PASS_DV ? dv : d;
   int scores = pass == PASS_DV ? by / 2 : by;
   int rows = pass == PASS_DQ ? 4 : 0;
   int limits = 2 * (mask_cuts_right(p) + mask_cuts_left(p));
@@ -148,8 +154,33 @@ live_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
   if (p->score_cost.loads && (pass != PASS_DQ || !g->cp_async))
     asked += LOADED;
   int own = spec_has_lengths(p) ? 4 : 0, slope = spec_score_has_slope(p) ? SLOPE : 0;
+  slope *= pass == PASS_FUSED ? 2 : 1; /* 128/128, 32x128 spilled 12 bytes on sm_89 */
   return mt * (sums / 2 + scores + by / 4 + rows + limits + slope) + own + asked +
-         fwd_mod_regs(p, 2 * mt) + fwd_drop_regs(p, mt, by) + staged_regs(p, g, s, pass);
+         fwd_mod_regs(p, 2 * mt) + fwd_drop_regs(p, mt, by) +
+         (pass == PASS_FUSED ? 0 : staged_regs(p, g, s, pass));
+}
+
+/* While dQ is made: the gradients that stay, its sums and operands, and the next tiles. */
+static int
+dealt_regs(const Spec *p, const Target *g, const Bwd *s)
+{
+  int d = pairs_of_8(p->head_dim), dv = pairs_of_8(p->head_dim_v);
+  int mt = s->bn / (16 * s->warps), rows = s->bm / deal_rows(s->warps, s->bm, p->head_dim);
+  int sums = s->bm * p->head_dim / (32 * s->warps), operands = rows / 2 + 4;
+  int own = spec_has_lengths(p) ? 4 : 0; /* 160/160 on 16x64, packed, spilled 16 bytes */
+  return mt * (d + dv) / 2 + sums + operands + own + staged_regs(p, g, s, PASS_FUSED);
+}
+
+enum { LOADING = 17 };
+/* At the height of its step.  Without cp.async 56/56 of 64x64 in one pass spilled 4 bytes.
+ */
+static int
+pass_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
+{
+  int regs = live_regs(p, g, s, pass);
+  if (pass != PASS_FUSED)
+    return regs;
+  return largest(regs + (g->cp_async ? 0 : LOADING), dealt_regs(p, g, s));
 }
 
 enum { LIVE_MAX = 192, LIVE_STAGED = 166 };
@@ -160,13 +191,17 @@ refuse_pass(const Case *c, const Bwd *s, Pass pass, Why *why)
   const Target *g = c->target;
   int stay = stays(s, pass), by = passes_by(s, pass), warps = pass_warps(s, pass);
   int mt = stay / (16 * warps), smem = shared_bytes(c->spec, s, pass);
-  int regs = live_regs(c->spec, g, s, pass), most = g->cp_async ? LIVE_MAX : LIVE_STAGED;
+  int most = g->cp_async ? LIVE_MAX : LIVE_STAGED;
   if (stay % (16 * warps) || mt < 1 || mt > 2)
     return refused(why, "%s: %d rows are not 16 or 32 for each of %d warps",
                    bwd_pass_names[pass], stay, warps);
   if (by % 16 || by < 16 || by > 128)
     return refused(why, "%s: a tile of %d is not a multiple of 16 up to 128",
                    bwd_pass_names[pass], by);
+  if (pass == PASS_FUSED && (stay % 32 || !deal_is_even(warps, by, c->spec->head_dim)))
+    return refused(why, "%s: %d x %d of dq do not come out even for %d warps",
+                   bwd_pass_names[pass], by, c->spec->head_dim, warps);
+  int regs = pass_regs(c->spec, g, s, pass);
   if (smem > g->smem_block)
     return refused(why, "%s needs %d bytes of shared memory, %s has %d a block",
                    bwd_pass_names[pass], smem, g->name, g->smem_block);
@@ -181,6 +216,13 @@ bwd_refuse(const Case *c, const Sched *sched, Why *why)
 {
   const Bwd *s = bwd_of(sched);
   const Target *g = c->target;
+  if (s->passes == 1 && c->spec->deterministic)
+    return refused(why, "passes 1: dq is a sum in no order, and the spec is deterministic");
+  bool none = !s->dq_block_m && !s->dq_block_n && !s->dq_stages && !s->dq_warps;
+  bool all = s->dq_block_m && s->dq_block_n && s->dq_stages && s->dq_warps;
+  if (s->passes == 1 ? !none : !all)
+    return refused(why, "passes %d: dq_block_m, dq_block_n, dq_stages, dq_warps are %s",
+                   s->passes, s->passes == 1 ? "0, of no pass" : "those of a pass");
   if (s->passes == 2 && s->stages < 2)
     return refused(why, "num_stages %d: dk and dv in one pass hold q and do to its end",
                    s->stages);
@@ -211,10 +253,11 @@ static const SpaceAxis keys_axis = {{"block_m", "block_n", "num_warps"},
                                      {32, 32, 2},
                                      {16, 32, 2}}};
 static const SpaceAxis passes_axis = {
-    {"passes", "num_stages"}, 3, {{2, 2}, {3, 1}, {3, 2}}};
+    {"passes", "num_stages"}, 5, {{2, 2}, {3, 1}, {3, 2}, {1, 1}, {1, 2}}};
 static const SpaceAxis queries_axis = {{"dq_block_m", "dq_block_n", "dq_warps"},
-                                       12,
-                                       {{128, 64, 8},
+                                       13,
+                                       {{0, 0, 0},
+                                        {128, 64, 8},
                                         {128, 48, 8},
                                         {128, 32, 8},
                                         {128, 16, 8},
@@ -226,7 +269,7 @@ static const SpaceAxis queries_axis = {{"dq_block_m", "dq_block_n", "dq_warps"},
                                         {128, 64, 4},
                                         {32, 32, 2},
                                         {32, 16, 2}}};
-static const SpaceAxis stages_axis = {{"dq_stages"}, 2, {{1}, {2}}};
+static const SpaceAxis stages_axis = {{"dq_stages"}, 3, {{0}, {1}, {2}}};
 
 const SpaceAxis *const *
 bwd_axes(const Case *c)
@@ -247,7 +290,19 @@ bwd_plain(void)
 static int
 thread_regs(const Spec *p, const Target *g, const Bwd *s, Pass pass)
 {
-  return least(255, live_regs(p, g, s, pass) + 60);
+  return least(255, pass_regs(p, g, s, pass) + 60);
+}
+
+/* CTAs whose threads have so many registers: each of the four schedulers has a quarter of
+ * them for its warps. */
+static int
+by_registers(const Target *g, int warps, int regs)
+{
+  int n = 1;
+  while ((n + 1) * warps <= g->threads_sm / 32 &&
+         g->regs_sm / (32 * 4 * (((n + 1) * warps + 3) / 4)) / 8 * 8 >= regs)
+    n++;
+  return n;
 }
 
 int
@@ -255,7 +310,7 @@ bwd_resident(const Spec *p, const Target *g, const Bwd *s, Pass pass)
 {
   int threads = 32 * pass_warps(s, pass);
   int by_smem = g->smem_sm / (shared_bytes(p, s, pass) + g->smem_reserved);
-  int by_regs = g->regs_sm / (thread_regs(p, g, s, pass) * threads);
+  int by_regs = by_registers(g, pass_warps(s, pass), thread_regs(p, g, s, pass));
   int by_threads = g->threads_sm / threads;
   return largest(1, least(least(by_smem, by_regs), least(by_threads, g->blocks_sm)));
 }
@@ -265,13 +320,31 @@ bwd_resident(const Spec *p, const Target *g, const Bwd *s, Pass pass)
 enum { BUBBLE = 160, ONE_STAGE = 50 };
 static const double SHOWS = 0.2;
 
+/* Of a tile of dQ: the barrier ahead of it, dS from and to shared memory, K once more, and
+ * what is added, which L2 reads and writes.  FlashAttention-3's backward at head_dim 256
+ * went from 471 to 747 TFLOP/s on an H200 without its reductions of 64x80 tiles
+ * (FlashAttention issues 2888, 2889): 2.4 TB/s if they bound it, half of what L2 reads. */
+enum { REDUCE_COST = 2, BARRIER = 40 };
+
+static double
+dealt_bytes(const Spec *p, const Bwd *s)
+{
+  double put = 1.0 * s->bn * s->bm;
+  int along = deal_rows(s->warps, s->bm, p->head_dim); /* warps, of the rows */
+  double reads = (s->bm * (double)s->warps / along + p->head_dim * along) * s->bn;
+  return (put + reads) * dtype_bytes(p->dtype[ATTNC_Q]);
+}
+
 static double
 tile_clocks(const Case *c, const Bwd *s, Pass pass, bool masked, int ctas)
 {
   const Spec *p = c->spec;
   double m = stays(s, pass), n = passes_by(s, pass), warps = pass_warps(s, pass);
   int bytes = dtype_bytes(p->dtype[ATTNC_Q]);
-  double right = n * bwd_depth(p, pass) * bytes;
+  bool fused = pass == PASS_FUSED;
+  double right = n * (bwd_depth(p, pass) - (fused ? p->head_dim : 0)) * bytes;
+  double dealt = fused ? dealt_bytes(p, s) : 0;
+  double added = fused ? REDUCE_COST * n * p->head_dim * dtype_bytes(DT_F32) : 0;
   double left = m * (p->head_dim + (pass == PASS_DV ? 0 : p->head_dim_v)) * bytes;
   double come = n * (p->head_dim + p->head_dim_v) * bytes;
   double idle = fmax(1, 4.0 / (warps * ctas));
@@ -281,13 +354,14 @@ tile_clocks(const Case *c, const Bwd *s, Pass pass, bool masked, int ctas)
                       [UNIT_MMA] = idle * m * n * bwd_depth(p, pass),
                       [UNIT_MUFU] = idle * m * n,
                       [UNIT_FP32] = idle * m * n * per,
-                      [UNIT_SHARED] = warps * right + left + come,
-                      [UNIT_L2] = come,
+                      [UNIT_SHARED] = warps * right + left + come + dealt,
+                      [UNIT_L2] = come + added,
                   }};
   Units unit = units_clocks(c->target, &demand);
   double longest = units_longest(&unit), rest = units_sum(&unit) - longest;
   int stages = pass == PASS_DQ ? s->dq_stages : s->stages;
-  return longest + SHOWS * rest + BUBBLE + (stages > 1 ? 0 : ONE_STAGE);
+  double wait = BUBBLE + (fused ? BARRIER : 0) + (stages > 1 ? 0 : ONE_STAGE);
+  return longest + SHOWS * rest + wait;
 }
 
 /* Blocks of keys see as many tiles of queries as blocks of queries of the same size see of
@@ -311,6 +385,20 @@ pass_clocks(const Case *c, const Sched *sched, Pass pass)
   return cost_clocks(c, &part, &clocks);
 }
 
+/* Zeros, and dQ of the sums, at the rate of memory: of each element 4 bytes written, 4
+ * read, and those of dq; and the gap of one step more than passes have, an estimate as
+ * COST_ITEMS is. */
+enum { GAP = 3000 };
+
+static double
+sums_clocks(const Case *c)
+{
+  const Target *g = c->target;
+  double each = 2 * dtype_bytes(DT_F32) + dtype_bytes(c->spec->dtype[ATTNC_Q]);
+  double n = (double)c->b * (double)c->h * (double)c->sq * c->spec->head_dim;
+  return n * each / (g->mem_clk * c->sms) + GAP;
+}
+
 SchedCost
 bwd_cost(const Case *c, const Sched *sched)
 {
@@ -325,6 +413,8 @@ bwd_cost(const Case *c, const Sched *sched)
     r.ctas_sm = least(r.ctas_sm, bwd_resident(c->spec, c->target, s, (Pass)i));
     r.cycles += pass_clocks(&k, sched, (Pass)i);
   }
+  if (bwd_has_pass(s, PASS_FUSED))
+    r.cycles += sums_clocks(&k);
   return r;
 }
 

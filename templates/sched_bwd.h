@@ -9,7 +9,7 @@
 #define BWD_OPTIONS(X)                                                                     \
   BWD_PASSES_OPTION(X)                                                                     \
   BWD_QUERIES_OPTIONS(X)                                                                   \
-  X(dq_warps, INT, 1, 16, NULL, KEEP, "8", "Warps of a block of the pass for dq.")
+  X(dq_warps, INT, 0, 16, NULL, KEEP, "8", "Warps of a block of the pass for dq.")
 SCHED_TYPE(Bwd, BWD_OPTIONS, bwd_of, bwd_sched)
 
 bool bwd_has_pass(const Bwd *, Pass);

@@ -204,6 +204,10 @@ bwd_wgmma_refuse(const Case *c, const Sched *sched, Why *why)
 {
   const BwdHopper *s = bwd_hopper_of(sched);
   int warps = WARPS * (1 + s->bn / ROWS);
+  if (s->passes == 1)
+    return refused(why, "passes 1: all gradients in one pass are bwd_mma's");
+  if (!s->dq_block_m || !s->dq_block_n)
+    return refused(why, "dq_block_m and dq_block_n are those of a pass");
   if (s->stages < 1 || s->stages > 4)
     return refused(why, "num_stages %d is not in 1 … 4", s->stages);
   if (s->dq_stages < 1 || s->dq_stages > 4)

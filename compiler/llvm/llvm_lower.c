@@ -127,6 +127,9 @@ typedef void Lowering(Lo *, const Op *);
   X(COLS, lower_cols)                                                                      \
   X(DOT, product)                                                                          \
   X(DOT_ACC, product)                                                                      \
+  X(DOT_DEALT, lower_dot_dealt)                                                            \
+  X(REDUCE_OUT, lower_reduce_out)                                                          \
+  X(LOAD_SUMS, lower_load_sums)                                                            \
   X(SCORE, lower_score)                                                                    \
   X(SINK, lower_score)                                                                     \
   X(SLOPE, lower_score)                                                                    \
@@ -321,7 +324,7 @@ lower_program(Lo *lo, const Program *p, attnc_error *err)
 {
   jmp_buf fail;
   attnc_error own; /* the message's, where the caller wants none */
-  *lo = (Lo){.arena = lo->arena, .cx = lo->cx, .m = lo->m, .p = p};
+  *lo = (Lo){.arena = lo->arena, .cx = lo->cx, .m = lo->m, .p = p, .ptx = lo->ptx};
   lo->err = err ? err : &own;
   lo->err->status = ATTNC_OK;
   lo->fail = &fail;

@@ -38,7 +38,8 @@ typedef enum Memoised {
   MEMO_PAGE_PITCH,  /* x */
   MEMO_RECIPROCAL,  /* batch */
   MEMO_KEPT_ROW,    /* n: rows a warp has of a stage */
-  MEMO_PAGE_LIST    /* x; batch: row of its table */
+  MEMO_PAGE_LIST,   /* x; batch: row of its table */
+  MEMO_DEALT        /* n: left or right; mt: warps along it; pack: rows of the box */
 } Memoised;
 
 /* An index expression is its node, or its constant where it has none: both tell heads and
@@ -84,6 +85,7 @@ typedef struct Lo {
   V hoist_at;        /* that terminator */
   LLVMTypeRef i1, i16, i32, i64, f32, none;
   V fn, smem;
+  int ptx; /* version of the PTX ISA, 81: 8.1 */
   int epoch;
   int quotients; /* the first epoch whose quotients are still known */
   int loop_id;   /* the open tile loop, 0: none */
@@ -249,6 +251,8 @@ void lower_store_part(Lo *, const Op *);
 void lower_load_part(Lo *, const Op *);
 void lower_add_part(Lo *, const Op *);
 void lower_last(Lo *, const Op *);
+void lower_reduce_out(Lo *, const Op *);
+void lower_load_sums(Lo *, const Op *);
 
 /* llvm_barrier.c */
 void team_barrier(Lo *);
@@ -316,6 +320,10 @@ void lower_load_rope(Lo *, const Op *);
 
 /* llvm_mma.c */
 void lower_product(Lo *, const Op *);
+void lower_dot_dealt(Lo *, const Op *);
+/* Which of the blocks of 16 rows, and of 8 columns, that are dealt this warp has first. */
+V dealt_row(Lo *, const Val *);
+V dealt_column(Lo *, const Val *);
 /* A step of a left operand from panels: 16 rows, of each lane four registers. */
 void load_left(Lo *, const Smem *, int mt, int m, int ks, V out[4]);
 /* Two elements of 32 bits side by side, of row r of the thread and columns 8 · n8 on. */

@@ -229,6 +229,108 @@ lower_product(Lo *lo, const Op *op)
     narrow_steps(lo, &p);
 }
 
+/* ---- of two boxes, dealt to the warps ---- */
+
+V
+dealt_row(Lo *lo, const Val *x)
+{
+  return LLVMBuildAnd(lo->hb, lane_value(lo, LANE_WARP), k32(lo, x->warps - 1), "");
+}
+
+V
+dealt_column(Lo *lo, const Val *x)
+{
+  return LLVMBuildUDiv(lo->hb, lane_value(lo, LANE_WARP), k32(lo, x->warps), "");
+}
+
+/* Where lanes address 8 x 8 matrices of a box: row `row`, and of its chunks that which is
+ * `chunk`. */
+static V
+chunk_at(Lo *lo, V row, V chunk, int rows)
+{
+  LLVMBuilderRef b = lo->hb;
+  V low = LLVMBuildAnd(b, row, k32(lo, 7), "");
+  V within = LLVMBuildXor(b, LLVMBuildAnd(b, chunk, k32(lo, 7), ""), low, "");
+  V panel = LLVMBuildLShr(b, chunk, k32(lo, 3), "");
+  panel = LLVMBuildMul(b, panel, k32(lo, rows * PANEL_BYTES), "");
+  V at = LLVMBuildAdd(b, LLVMBuildShl(b, row, k32(lo, 7), ""), panel, "");
+  at = LLVMBuildAdd(b, at, LLVMBuildShl(b, within, k32(lo, 4), ""), "");
+  return LLVMBuildAdd(b, at, lane_value(lo, LANE_SMEM), "");
+}
+
+/* Matrix lane / 8: depths 0 … 7 of rows 0 … 7, of rows 8 … 15, then depths 8 … 15. */
+static V
+dealt_left(Lo *lo, const Val *x, int rows)
+{
+  LLVMBuilderRef b = lo->hb;
+  V lane = lane_value(lo, LANE_LANE), low = LLVMBuildAnd(b, lane, k32(lo, 7), "");
+  V deep = LLVMBuildLShr(b, lane, k32(lo, 4), "");
+  V row = LLVMBuildAdd(b, LLVMBuildShl(b, deep, k32(lo, 3), ""), low, "");
+  V second = LLVMBuildAnd(b, LLVMBuildLShr(b, lane, k32(lo, 3), ""), k32(lo, 1), "");
+  V first = LLVMBuildShl(b, dealt_row(lo, x), k32(lo, 1), "");
+  return chunk_at(lo, row, LLVMBuildAdd(b, first, second, ""), rows);
+}
+
+/* kind: 'l' left, 'r' right: 32 rows of depth, eight columns. */
+static V
+dealt_pattern(Lo *lo, const Val *x, char kind, int rows)
+{
+  int by = kind == 'l' ? x->warps : x->warps_n;
+  MemoKey key = {.what = MEMO_DEALT, .n = kind, .mt = by, .pack = rows};
+  V have = memo_find(lo, &key);
+  if (have)
+    return have;
+  V first = kind == 'l' ? NULL : dealt_column(lo, x);
+  V made = first ? chunk_at(lo, lane_value(lo, LANE_LANE), first, rows)
+                 : dealt_left(lo, x, rows);
+  return memo_keep(lo, &key, made);
+}
+
+/* From step ks of depth on, `chunk` chunks behind the warp's first, whose bits `chunk` has
+ * not.  Shared memory begins at a multiple of 1024, and so the bits are the address's; one
+ * instruction where it is used costs less than a register in the loop. */
+static void
+dealt_load(Lo *lo, const Op *op, char kind, int chunk, int ks, V out[4])
+{
+  const Smem *s = kind == 'l' ? &op->left : &op->smem;
+  int rows = s->mem->rows, panel = chunk / 8;
+  V address = at_stage(lo, dealt_pattern(lo, op->out, kind, rows), s);
+  address = LLVMBuildXor(lo->b, address, k32(lo, chunk % 8 * CHUNK_BYTES), "");
+  ldmatrix(lo, address, s->mem->offset + (panel * rows + ks * 16) * PANEL_BYTES, true, out);
+}
+
+/* Two steps of depth. */
+static void
+dealt_steps(Lo *lo, const Mma *p, int ks)
+{
+  const Val *x = p->op->out;
+  V *a = NEW_N(lo->arena, V, 8 * p->mt), b[4];
+  for (int i = 0; i < 2 * p->mt; i++)
+    dealt_load(lo, p->op, 'l', i / 2 * 2 * x->warps, ks + i % 2, a + 4 * i);
+  for (int n8 = 0; n8 < p->n8; n8++) {
+    dealt_load(lo, p->op, 'r', n8 * x->warps_n, ks, b);
+    for (int i = 0; i < 2 * p->mt; i++)
+      mma(lo, p, p->out + (i / 2 * p->n8 + n8) * 4, a + 4 * i, b + i % 2 * 2);
+  }
+}
+
+void
+lower_dot_dealt(Lo *lo, const Op *op)
+{
+  int n;
+  Mma p = {.op = op, .out = lower_regs(lo, op->out, &n)};
+  p.mt = val_tiles_m(op->out);
+  p.n8 = val_dealt_cols(op->out) / 8;
+  p.each = STEP_BYTES / op->product->depth_bytes;
+  p.n_a = 4 / p.each;
+  p.n_b = 2 / p.each;
+  instruction(lo, &p, op->product, op->smem.mem->ty);
+  for (int i = 0; i < n; i++)
+    p.out[i] = kf(lo, 0);
+  for (int ks = 0; ks < op->smem.rows / dtype_in(op->smem.mem->ty, STEP_BYTES); ks += 2)
+    dealt_steps(lo, &p, ks);
+}
+
 void
 lower_get(Lo *lo, const Op *op)
 {

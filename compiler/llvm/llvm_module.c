@@ -115,6 +115,7 @@ build(Job *j)
     TRY(read_ll(j));
   } else {
     lo->m = LLVMModuleCreateWithNameInContext("attnc", lo->cx);
+    lo->ptx = j->req->ptx;
     for (int i = 0; i < j->req->n; i++)
       TRY(lower_program(lo, j->req->progs[i], j->err));
   }

@@ -118,3 +118,97 @@ lower_last(Lo *lo, const Op *op)
   lo->found[op->found.node->n] =
       asm_1(lo, ASM_MEMORY, "ld.shared.b32 $0, [$1];", "=r,r", lo->i32, &flag, 1);
 }
+
+/* ---- sums that any CTAs add to ---- */
+
+/* A row of the region is 16 rows of the tile: of each eight columns the four numbers of a
+ * lane, side by side where the target adds four at once, else
+ * each of them those of all lanes, so that an instruction is of 128 bytes in a row. */
+enum { BLOCK_BYTES = 4 * 32 * REG_BYTES };
+
+static bool
+adds_four(const Lo *lo)
+{
+  return lo->p->target->red_four && lo->ptx >= RED_FOUR_PTX;
+}
+
+static V
+lane_place(Lo *lo, V address)
+{
+  V lane = LLVMBuildZExt(lo->b, lane_value(lo, LANE_LANE), lo->i64, "");
+  lane = LLVMBuildShl(lo->b, lane, k64(lo, adds_four(lo) ? 4 : 2), "");
+  return LLVMBuildAdd(lo->b, address, lane, "");
+}
+
+/* Of a row that is not there: nothing. */
+static V
+there(Lo *lo, const View *v, V row)
+{
+  V is = row_inside(lo, v, row);
+  return is ? as_i32(lo, lo->b, is) : k32(lo, 1);
+}
+
+/* The lane's four numbers of eight columns, from byte `from` of its address on. */
+static void
+add_block(Lo *lo, V at, V is, int from, const V r[4])
+{
+  V in[6] = {at, r[0], r[1], r[2], r[3], is};
+  Str text = str_new(lo->arena);
+  str_put(&text, "{ .reg .pred p; setp.ne.s32 p, $5, 0; ");
+  if (adds_four(lo))
+    str_printf(&text, "@p red.relaxed.gpu.global.add.v4.f32 [$0+%d], {$1,$2,$3,$4}; ",
+               from);
+  for (int i = 0; i < 4 && !adds_four(lo); i++)
+    str_printf(&text, "@p red.relaxed.gpu.global.add.f32 [$0+%d], $%d; ",
+               from + i * 32 * REG_BYTES, i + 1);
+  str_put(&text, "}");
+  asm_call(lo, ASM_MEMORY, text.p, "l,f,f,f,f,r", in, 6, lo->none, NULL, 0);
+}
+
+void
+lower_reduce_out(Lo *lo, const Op *op)
+{
+  const Val *x = op->in[0];
+  int n8s = val_dealt_cols(x) / 8;
+  V column = LLVMBuildMul(lo->hb, dealt_column(lo, x), k32(lo, BLOCK_BYTES), "");
+  column = LLVMBuildZExt(lo->hb, column, lo->i64, "");
+  for (int m = 0; m < val_tiles_m(x); m++) {
+    V row = LLVMBuildAdd(lo->b, dealt_row(lo, x), k32(lo, m * x->warps), "");
+    V at = lane_place(lo, row_address(lo, &op->view, row));
+    V is = there(lo, &op->view, row);
+    at = LLVMBuildAdd(lo->b, at, column, "");
+    for (int n8 = 0; n8 < n8s; n8++)
+      add_block(lo, at, is, n8 * x->warps_n * BLOCK_BYTES,
+                lo->vals[x->id] + (m * n8s + n8) * 4);
+  }
+}
+
+static void
+load_block(Lo *lo, V at, V is, int from, V out[4])
+{
+  V in[2] = {at, is};
+  Str text = str_new(lo->arena);
+  str_put(&text, "{ .reg .pred p; setp.ne.s32 p, $5, 0; "
+                 "mov.b32 $0, 0; mov.b32 $1, 0; mov.b32 $2, 0; mov.b32 $3, 0; ");
+  if (adds_four(lo))
+    str_printf(&text, "@p ld.global.v4.f32 {$0,$1,$2,$3}, [$4+%d]; ", from);
+  for (int i = 0; i < 4 && !adds_four(lo); i++)
+    str_printf(&text, "@p ld.global.f32 $%d, [$4+%d]; ", i, from + i * 32 * REG_BYTES);
+  str_put(&text, "}");
+  asm_call(lo, ASM_MEMORY, text.p, "=&f,=&f,=&f,=&f,l,r", in, 2, lo->f32, out, 4);
+}
+
+void
+lower_load_sums(Lo *lo, const Op *op)
+{
+  int n, mt = val_tiles_m(op->out), n8s = op->out->cols / 8;
+  V *out = lower_regs(lo, op->out, &n);
+  V first = LLVMBuildMul(lo->b, lane_value(lo, LANE_WARP), k32(lo, mt), "");
+  for (int m = 0; m < mt; m++) {
+    V row = LLVMBuildAdd(lo->b, first, k32(lo, m), "");
+    V at = lane_place(lo, row_address(lo, &op->view, row));
+    V is = there(lo, &op->view, row);
+    for (int n8 = 0; n8 < n8s; n8++)
+      load_block(lo, at, is, n8 * BLOCK_BYTES, out + (m * n8s + n8) * 4);
+  }
+}

@@ -52,6 +52,8 @@ lower_count(const Val *v)
   switch (v->lay) {
   case LAY_FRAG:
     return val_tiles_m(v) * (val_cols(v) / 8) * 4 * dtype_bytes(v->ty) / REG_BYTES;
+  case LAY_DEALT:
+    return val_tiles_m(v) * (val_dealt_cols(v) / 8) * 4;
   case LAY_WARP_ROW:
     return LANE_COLS * lane_groups(v->cols);
   case LAY_ROW:

@@ -379,6 +379,19 @@ opnd_itself(Opnd x)
 }
 #define I_OPND(x) _Generic((x), Opnd : opnd_itself, Tile : opnd_tile, Smem : opnd_smem)(x)
 
+/* a·b of two boxes that any warp may have written, ahead of a barrier; a is s_trans. Blocks
+ * of 16 rows and of 8 columns are dealt to the warps, which rows x cols must allow: what
+ * comes out is for t_reduce_out alone. */
+bool deal_is_even(int warps, int rows, int cols);
+int deal_rows(int warps, int rows,
+              int cols); /* warps along the rows, the others along the columns */
+Tile t_dot_dealt(Tb *, Smem a, Smem b);
+/* Sums of fp32 in a region of workspace, to which any CTAs add: in an order that nobody
+ * knows.  16 rows of a tile, as threads hold them, are a row of the region, of sum_cols. */
+int sum_cols(int cols);
+void t_reduce_out(Tb *, View, Tile);
+Tile t_load_sums(Tb *, View, int rows, int cols); /* an accumulator; zeros past the end */
+
 Tile t_concat_cols(Tb *, Tile a, Tile b); /* the columns of a, then those of b */
 Tile t_wait(Tb *, Tile);                  /* x, ready; itself if it is */
 Idx t_any_not1(Tb *, Tile); /* does a lane of the warp hold a value that is not 1 */
@@ -422,7 +435,8 @@ typedef struct Mask {
   Idx sq, sk;
   const Mods *mods; /* whose mask_mod hides keys besides; NULL: the band alone decides */
   bool cut;         /* K and V may have rows behind the sk keys */
-  bool aligned;     /* walks' tiles begin at multiples of their keys */
+  bool aligned;     /* walks' tiles begin at multiples of their keys, … */
+  int step;         /* … or of so many; 0: anywhere */
   const BlockLists *lists; /* of the blocks that are seen at all; NULL: all of them are */
   /* Rows are keys and columns are queries: `sq` and `sk` have changed places, and the band
    * with them. */

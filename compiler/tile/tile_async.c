@@ -404,8 +404,10 @@ t_sync(Tb *t)
       tile_barrier_passed(t); /* of all who exchange anything */
     return;
   }
-  if ((t->here->kind == OP_IF && !t->here->work) || tile_in(t, OP_LOOP))
-    t_fail(t, "%s of the block, in a branch or a loop over tiles", op_names[OP_SYNC]);
+  if ((t->here->kind == OP_IF && !t->here->work) ||
+      (t->prog->by_keys && tile_in(t, OP_LOOP)))
+    t_fail(t, "%s of the block, in a branch, or a loop over a warp's own tiles",
+           op_names[OP_SYNC]);
   tile_op(t, OP_SYNC);
   tile_barrier_passed(t);
 }

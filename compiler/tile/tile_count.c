@@ -8,6 +8,8 @@ values(const Val *v)
   switch (v->lay) {
   case LAY_FRAG:
     return (int64_t)val_tiles_m(v) * (val_cols(v) / 8) * 4;
+  case LAY_DEALT:
+    return (int64_t)val_tiles_m(v) * (val_dealt_cols(v) / 8) * 4;
   case LAY_WARP_ROW:
     return LANE_COLS * lane_groups(v->cols);
   case LAY_ROW:
@@ -71,6 +73,17 @@ product(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
   count_product(op, c);
+}
+
+/* Of the right operand two steps of 8 columns are loaded at once. */
+static void
+dealt(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  int m = val_tiles_m(op->out), n8 = val_dealt_cols(op->out) / 8;
+  int64_t steps = op->smem.rows / dtype_in(op->smem.mem->ty, STEP_BYTES);
+  c->mma += steps * m * n8 * (STEP_BYTES / op->product->depth_bytes);
+  c->ldmatrix += steps * m + steps * n8 / 2;
 }
 
 static void
@@ -329,6 +342,9 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(COLS, nothing)                                                                         \
   X(DOT, product)                                                                          \
   X(DOT_ACC, product)                                                                      \
+  X(DOT_DEALT, dealt)                                                                      \
+  X(REDUCE_OUT, nothing)                                                                   \
+  X(LOAD_SUMS, nothing)                                                                    \
   X(SCORE, score)                                                                          \
   X(SINK, one_each)                                                                        \
   X(SLOPE, score)                                                                          \

@@ -109,8 +109,8 @@ indent(Str *s, int depth)
 static void
 print_val(Str *s, const Val *v)
 {
-  static const char *const lay[] = {"",           " rows",    " lanes", " one",
-                                    " of a copy", " columns", " words"};
+  static const char *const lay[] = {"",         " rows",  " lanes", " one",  " of a copy",
+                                    " columns", " words", " boxes", " dealt"};
   if (v->lay == LAY_SCALAR) {
     str_printf(s, "%%%d = %s", v->id, dtype_name(v->ty));
     return;

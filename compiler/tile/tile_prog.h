@@ -197,6 +197,9 @@ typedef struct Val {
   X(COLS, "cols")                                                                          \
   X(DOT, "dot")                                                                            \
   X(DOT_ACC, "dot_acc")                                                                    \
+  X(DOT_DEALT, "dot_dealt")                                                                \
+  X(REDUCE_OUT, "reduce_out")                                                              \
+  X(LOAD_SUMS, "load_sums")                                                                \
   X(SCORE, "score")                                                                        \
   X(SINK, "sink")                                                                          \
   X(SLOPE, "slope")                                                                        \
@@ -498,6 +501,7 @@ void tile_leaf_print(Str *, const Node *);   /* for idx_print */
 void tile_exchange(Tb *, Op *, ExchangePart);
 
 void tile_reachable(Tb *, Tile); /* the compile ends where its value is not at hand */
+void tile_readable(Tb *, Smem);  /* … where the box is not, yet; it is read */
 void tile_barrier_passed(Tb *);  /* a barrier of the block */
 
 /* Passes. */
@@ -550,6 +554,12 @@ val_cols(const Val *v)
 {
   int n = v->warps_n;
   return n == 1 ? v->cols : round_up((v->cols + n - 1) / n, v->narrow ? 8 : 16);
+}
+/* Of a dealt tile: columns of a warp, blocks of 8, of which the warps have every n-th. */
+static inline int
+val_dealt_cols(const Val *v)
+{
+  return v->cols / v->warps_n;
 }
 static inline int
 val_col_values(const Val *v) /* values of COL that a thread holds */

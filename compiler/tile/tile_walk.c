@@ -187,6 +187,8 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
   Idx first = from_0 ? i_div(w.start, bn) : i_int(0);
   if (from_0)
     w.start = i_int(0);
+  else if (m->step)
+    w.start = i_mul(i_div(w.start, m->step), m->step);
   w.end = behind(m, &c, q1, c.last.hi);
   TileSpan *s = &w.tiles;
   s->lo = first;

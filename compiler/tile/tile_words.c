@@ -352,6 +352,13 @@ readable(Tb *t, Smem s)
     t_fail(t, "%s is read before its copy was waited for", d->name);
 }
 
+void
+tile_readable(Tb *t, Smem s)
+{
+  readable(t, s);
+  tile_decl(t, s)->touched = true;
+}
+
 Tile
 t_get(Tb *t, Smem s)
 {

@@ -25,6 +25,9 @@ HOW = {
     ("bwd_wgmma", "passes=2,num_stages=2,block_m=16,block_n=64,num_warps=8,dq_block_m=64,dq_block_n=32"): ("sm_90a",),
     ("bwd_wgmma", "passes=3,num_stages=1,block_m=16,block_n=128,num_warps=12,dq_stages=1,dq_block_m=128,"
                   "dq_block_n=16"): ("sm_90a",),
+    ("bwd_mma", "passes=1"): TARGETS,
+    ("bwd_mma", "passes=1,num_stages=2,block_m=32,block_n=32,num_warps=2"): TARGETS[1:],
+    ("bwd_mma", "passes=1,num_stages=1,block_m=64,block_n=128,num_warps=8"): TARGETS,
 }
 LENGTHS = ("", "cu_seqlens_q cu_seqlens_k", "cu_seqlens_q", "cu_seqlens_k", "seqused_q seqused_k", "seqused_k",
            "cu_seqlens_q cu_seqlens_k seqused_k", "leftpad_k", "seqused_k leftpad_k", "cu_seqlens_k leftpad_k")
@@ -73,6 +76,15 @@ def has_registers(case):
     return both <= 192 or "passes=2" not in case["how"][1]
 
 
+def all_at_once(case):
+    """Of bwd_mma with passes=1: gradients, a tile of dq and what comes of 64 rows beside them."""
+    both, _ = wide(case)
+    how = case["how"][1]
+    if "deterministic" in case["more"] or both > 192 or (case["target"] == "sm_75" and both > 128):
+        return False
+    return both <= 128 and not (case["score"] and case["dropout"]) and case["target"] != "sm_75" if "block_m=64" in how else True
+
+
 def grads_of(case):
     """Of what the case has: all that may be listed."""
     names = [n for n in ("alibi_slopes", "bias") if n in case["score"]]
@@ -86,6 +98,8 @@ def possible(case):
     if case["how"][0] != "ref_bwd" and "GRAD" in case["more"] and grads_of(case) != ["lse"]:
         return False  # it has no gradients of tables
     if case["how"][0] != "ref_bwd" and not has_registers(case):
+        return False
+    if "passes=1" in case["how"][1] and not all_at_once(case):
         return False
     if case["how"][0] != "ref_bwd" and case["dtype"] not in ("fp16", "bf16"):
         return False

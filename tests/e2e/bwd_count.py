@@ -4,8 +4,10 @@ both roles, and no other.
     bwd_count.py ATTNC [--shard I/N]    a mask a line
     bwd_count.py - --self-test          can it fail?
 
-Tiles of a band begin with the first row or column that is seen, those of other masks at
-multiples of their size.  Each block has one tile at least."""
+Tiles of a band begin with the first row or column that is seen, in one pass for all gradients with the
+multiple of 16 below; those of other masks at multiples of their size.  Each block has one tile at least.
+The one pass, too, of causal attention at sq = sk = 4096: at most 1.05 times the five products of the pairs that
+are seen, by the counts of its default tiles."""
 import argparse
 import json
 import os
@@ -23,16 +25,19 @@ MASKS = {  # fields; is a pair seen; do tiles begin where the first pair is?
     "blocks": ('mask_mod: "q_idx // 64 == kv_idx // 64"\n', lambda q, k: q // 64 == k // 64, False),
     "keys": ('mask_mod: "kv_idx // 32 % 3 != 1"\n', lambda q, k: k // 32 % 3 != 1, False),
 }
-PASSES = {2: "num_stages=2", 3: "num_stages=1"}
+OF_QUERIES = f",dq_block_m={DQ_M},dq_block_n={DQ_N},dq_warps=4,dq_stages=1"
+PASSES = {1: "num_stages=2", 2: "num_stages=2" + OF_QUERIES, 3: "num_stages=1" + OF_QUERIES}
+SUMS = 16  # rows of dq that are added to at once
+LONG, WORST = 4096, 1.05
 
 
-def tiles(rows, columns, block, tile, seen, from_first):
+def tiles(rows, columns, block, tile, seen, from_first, step=1):
     """Those of all blocks of rows."""
     n = 0
     for r in range(0, rows, block):
         has = [c for c in range(columns) if any(seen(x, c) for x in range(r, min(r + block, rows)))]
         if from_first:
-            n += max(1, -(-(has[-1] + 1 - has[0]) // tile)) if has else 1
+            n += max(1, -(-(has[-1] + 1 - has[0] // step * step) // tile)) if has else 1
         else:
             n += max(1, len({c // tile for c in has}))
     return n
@@ -41,7 +46,10 @@ def tiles(rows, columns, block, tile, seen, from_first):
 def multiply_adds(name, passes):
     """Of one head."""
     _, seen, from_first = MASKS[name]
-    of_keys = tiles(SK, SQ, BN, BM, lambda k, q: seen(q, k), from_first) * BN * BM
+    step = SUMS if passes == 1 else 1
+    of_keys = tiles(SK, SQ, BN, BM, lambda k, q: seen(q, k), from_first, step) * BN * BM
+    if passes == 1:
+        return of_keys * (3 * D + 2 * DV)
     of_queries = tiles(SQ, SK, DQ_M, DQ_N, seen, from_first) * DQ_M * DQ_N
     again = D if passes == 3 else 0  # the scores once more
     return of_keys * (2 * (D + DV) + again) + of_queries * (2 * D + DV)
@@ -49,7 +57,7 @@ def multiply_adds(name, passes):
 
 def executed(attnc, name, passes):
     schedule = (f"template=bwd_mma,block_m={BM},block_n={BN},num_warps=4,passes={passes},"
-                f"{PASSES[passes]},dq_block_m={DQ_M},dq_block_n={DQ_N},dq_warps=4,dq_stages=1")
+                f"{PASSES[passes]}")
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "count.attn.yaml")
         with open(path, "w", encoding="utf-8") as f:
@@ -64,10 +72,47 @@ def executed(attnc, name, passes):
     return json.loads(done.stdout)["results"][0]["stats"]["macs"]
 
 
+def share_of_long(bm, bn):
+    """Executed over useful products of one pass, causal, sq = sk = LONG: a block of keys sees the rows from its first key on."""
+    executed = sum(-(-(LONG - k) // bm) * bm * bn for k in range(0, LONG, bn))
+    return executed / (LONG * (LONG + 1) // 2)
+
+
+def tiles_of_default(attnc, d):
+    """block_m and block_n of one pass, as it is chosen for LONG."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "long.attn.yaml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"attnc: 1\nname: long\ndtype: fp16\nhead_dim: {d}\ncausal: true\n")
+        subprocess.run([attnc, "compile", path, "--op", "bwd", "--arch", "sm_80", "--shape", f"b2 h16 s{LONG}", "--schedule",
+                        "template=bwd_mma,passes=1", "--emit", "json", "-o", folder], check=True, capture_output=True)
+        name, = (n for n in os.listdir(folder) if n.endswith(".json"))
+        with open(os.path.join(folder, name), encoding="utf-8") as f:
+            schedule = json.load(f)["schedule"]
+    return schedule["block_m"], schedule["block_n"]
+
+
+def long(attnc, d):
+    bm, bn = tiles_of_default(attnc, d)
+    share = share_of_long(bm, bn)
+    good = share <= WORST
+    print(f"{'ok' if good else 'FAIL'}  head_dim {d}, {bm}x{bn}: {share:.3f} of the products of seen pairs", flush=True)
+    return good
+
+
+def counts(attnc, name, passes):
+    got, want = executed(attnc, name, passes), 2 * multiply_adds(name, passes)
+    print(f"{'ok' if got == want else 'FAIL'}  {name}, {passes} passes: {got} multiply-adds, "
+          f"{want} of tiles that are seen", flush=True)
+    return got == want
+
+
 def self_test():
     assert tiles(64, 64, 32, 32, lambda q, k: k <= q, True) == 3
     assert tiles(64, 64, 32, 32, lambda q, k: False, True) == 2
     assert tiles(64, 96, 32, 32, lambda q, k: k // 32 != 1, False) == 4
+    assert [tiles(32, 79, 32, 32, lambda k, q: q >= k + 15, True, step) for step in (1, SUMS)] == [2, 3]
+    assert share_of_long(64, 128) < WORST < share_of_long(256, 256)
     assert multiply_adds("causal", 2) < multiply_adds("full", 2) < multiply_adds("full", 3)
 
 
@@ -80,13 +125,8 @@ def main():
     if o.self_test:
         return self_test()
     first, step = map(int, o.shard.split("/"))
-    failed = 0
-    for name, passes in [(m, n) for m in MASKS for n in PASSES][first::step]:
-        got, want = executed(o.attnc, name, passes), 2 * multiply_adds(name, passes)
-        failed += got != want
-        print(f"{'ok' if got == want else 'FAIL'}  {name}, {passes} passes: {got} multiply-adds, "
-              f"{want} of tiles that are seen", flush=True)
-    return failed > 0
+    work = [(counts, m, n) for m in MASKS for n in PASSES] + [(long, d) for d in (64, 128)]
+    return not all([test(o.attnc, *args) for test, *args in work[first::step]])
 
 
 if __name__ == "__main__":

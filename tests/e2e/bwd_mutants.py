@@ -2,7 +2,7 @@
 
     bwd_mutants.py ATTNC SURVIVORS [--kernel NAME] [--shard I/N] [--jobs N] [-v]
 
-Statements: each barrier of the block, each commit and wait of copies.  Found: a finding, a wrong
+Statements: each barrier of the block, each commit and wait of copies, each addition to workspace.  Found: a finding, a wrong
 result, or a hang that is reported.  SURVIVORS lists, one a line, `kernel: mutation` of those that
 nobody finds, each with its reason; the list must be exact.  The kernel itself is as if it were in
 the list."""
@@ -20,16 +20,22 @@ from hopper_mutants import WHOLE, known_survivors
 
 SETTINGS = ("async=lazy", "async=random,sched=random,seed=5")
 SQ, SK, H, HK, D = 150, 110, 4, 2, 32
-TILES = "block_m=32,block_n=32,num_warps=2,dq_block_m=32,dq_block_n=32,dq_warps=2"
+KEYS = "block_m=32,block_n=32,num_warps=2"
+TILES = f"{KEYS},dq_block_m=32,dq_block_n=32,dq_warps=2"
 KERNELS = {  # target, fields, schedule
     "two": ("sm_80", "causal: true\n", f"{TILES},passes=2,num_stages=2,dq_stages=1"),
     "three": ("sm_80", "causal: true\n", f"{TILES},passes=3,num_stages=1,dq_stages=2"),
+    "one": ("sm_80", "causal: true\n", f"{KEYS},passes=1,num_stages=2"),
+    "one_stage": ("sm_80", "causal: true\n", f"{KEYS},passes=1,num_stages=1"),
+    "one_turing": ("sm_75", "causal: true\n", f"{KEYS},passes=1,num_stages=1"),
     "turing": ("sm_75", "causal: true\n", f"{TILES},passes=3,num_stages=1,dq_stages=1"),
 }
 RULES = (
     ("no barrier", r"bar\.sync [^;]*;", ""),
     ("no commit", r"cp\.async\.commit_group;", ""),
     ("no wait", r"cp\.async\.wait_group \d+;", ""),
+    ("no addition", r"@p red[^;]*;", ""),
+    ("store instead of addition", r"(@p )red\.relaxed\.gpu(\.global)\.add(\.f32[^;]*;)", r"\1st\2\3"),
     ("weaker wait", r"(cp\.async\.wait_group )(\d+)(;)", 1),
 )
 
@@ -37,7 +43,7 @@ RULES = (
 def mutants(ptx):
     for what, pattern, change in RULES:
         for n, m in enumerate(re.finditer(pattern, ptx)):
-            new = change if isinstance(change, str) else \
+            new = m.expand(change) if isinstance(change, str) else \
                 m.group(1) + str(int(m.group(2)) + change) + m.group(3)
             yield f"{what} {n + 1}", ptx[:m.start()] + new + ptx[m.end():]
 
