@@ -11,8 +11,11 @@ common.need("transformers")
 FILES = ("test_torch", "test_torch_varlen", "test_torch_dropout", "test_torch_functions", "test_operators",
          "test_huggingface", "test_gradients", "test_compat", "test_call_sites", "test_xformers",
          "test_vllm", "test_dnabert2", "test_ragged")
-# What they leave to the slow tests: (the beginning of) names.
-LEFT = ("test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
+# What they leave to the slow tests: (the beginning of) names.  Grids of the functions run everyday on numpy's arrays
+# (test_flash.py), by the same plans; dropout's gradients are those of test_gradients.
+LEFT = ("test_torch.Host.test_grid", "test_torch_varlen.Host.test_grid", "test_torch_dropout.TorchDropout.test_gradients",
+        "test_torch_dropout.TorchDropout.test_two_calls",
+        "test_torch.Flex.test_as_torchs", "test_torch.Host.test_compiled", "test_operators.Operators.test_caches",
         "test_operators.Every.test_opcheck", "test_operators.Every.test_whole",
         "test_operators.Operators.test_combine", "test_operators.Compiled.test_packed",
         "test_operators.Compiled.test_combine", "test_operators.Compiled.test_exported",
