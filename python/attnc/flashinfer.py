@@ -184,7 +184,8 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
              block_tables: Optional[Tensor] = None, seq_lens: Optional[Tensor] = None,
              fixed_split_size: Optional[int] = None, disable_split_kv: bool = False, q_len_per_req: int = 1) -> None:
         """Sequence i has the pages indices[indptr[i]:indptr[i + 1]], of the last of which last_page_len[i]
-        rows count.  block_tables, seq_lens: the same as a table and lengths, which are then not made."""
+        rows count: int32 [batch + 1], [pages of all] and [batch].  block_tables, seq_lens: the same as a table, int32
+        [batch, pages], and lengths, int32 [batch], which are then not made."""
         refuse(pos_encoding_mode=pos_encoding_mode, rope_scale=rope_scale, rope_theta=rope_theta,
                fixed_split_size=fixed_split_size,
                q_len_per_req=q_len_per_req)
@@ -216,7 +217,7 @@ class BatchDecodeWithPagedKVCacheWrapper(_Paged):
         return (made, _given(arrays.ops(q), its[..., 0], lse)) if want else made
 
     def run_return_lse(self, q: Tensor, paged_kv_cache: Any, **more: Any) -> Any:
-        """run with return_lse=True."""
+        """run, of q [batch, heads, head_dim], with return_lse=True."""
         return self.run(q, paged_kv_cache, return_lse=True, **more)
 
 
@@ -256,7 +257,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
              max_item_len_ptr: Optional[Tensor] = None, seq_lens: Optional[Tensor] = None,
              block_tables: Optional[Tensor] = None, fixed_split_size: Optional[int] = None,
              disable_split_kv: bool = False) -> None:
-        """Queries of sequence i are rows qo_indptr[i] … qo_indptr[i + 1] of q; pages as those of
+        """Queries of sequence i are rows qo_indptr[i] … qo_indptr[i + 1] of q, int32 [batch + 1]; pages as those of
         BatchDecodeWithPagedKVCacheWrapper.plan.  causal is aligned at the last query and last key."""
         refuse(custom_mask=custom_mask, packed_custom_mask=packed_custom_mask,
                pos_encoding_mode=pos_encoding_mode, use_fp16_qk_reduction=use_fp16_qk_reduction,
@@ -298,7 +299,7 @@ class BatchPrefillWithPagedKVCacheWrapper(_Paged):
         return (made, _given(arrays.ops(q), its.swapaxes(0, 1), lse)) if want else made
 
     def run_return_lse(self, q: Tensor, paged_kv_cache: Any, **more: Any) -> Any:
-        """run with return_lse=True."""
+        """run, of q [rows, heads, head_dim], with return_lse=True."""
         return self.run(q, paged_kv_cache, return_lse=True, **more)
 
 

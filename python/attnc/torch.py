@@ -136,8 +136,9 @@ def scaled_dot_product_attention(query: torch.Tensor, key: torch.Tensor, value: 
                                  attn_mask: Optional[torch.Tensor] = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: Optional[float] = None,
                                  enable_gqa: bool = False) -> torch.Tensor:
-    """torch.nn.functional's function: is_causal is aligned at the first query and the first key; a row that
-    sees no key is 0.  Nested tensors of layout torch.jagged are taken, too."""
+    """torch.nn.functional's function: query (…, h, sq, d), key and value (…, hk, sk, d), fp16, bf16 or fp32;
+    attn_mask bool, or added to the scores, of a shape that broadcasts to (…, h, sq, sk).  is_causal is aligned at the
+    first query and the first key; a row that sees no key is 0.  Nested tensors of layout torch.jagged are taken, too."""
     if is_causal and attn_mask is not None:
         raise ValueError("is_causal and attn_mask are not given together, as in torch")
     if is_nested(query, key, value):
