@@ -7,6 +7,12 @@
 #include <string.h>
 
 bool
+forward_writes(int slot)
+{
+  return slot == ATTNC_O || slot == ATTNC_LSE || slot == ATTNC_O_LO;
+}
+
+bool
 forward_is_due(const CallInfo *call, const struct StFile *f)
 {
   if (call->op != ATTNC_OP_BWD)
@@ -69,8 +75,9 @@ forward_ahead(const Cli *c, const Device *d, attnc_context *ctx, const LoadedSpe
   TRY(signature_read(s->spec, ATTNC_OP_FWD, c->arena, &f.spec.info.call, e));
   attnc_status st = forward(c, d, ctx, &f, to, e);
   if (st == ATTNC_OK) {
-    copy(to, &f.host, ATTNC_O);
-    copy(to, &f.host, ATTNC_LSE);
+    for (int i = 0; i < CALL_SLOTS; i++)
+      if (forward_writes(i) && to->host[i].name)
+        copy(to, &f.host, i);
   }
   execution_free(&f.x);
   attnc_plan_release(f.plan);

@@ -8,6 +8,7 @@
 
 /* Does the call need an o and an LSE that the file (NULL: there is none) has not? */
 struct StFile;
+bool forward_writes(int slot); /* does op fwd give what op bwd reads there? */
 bool forward_is_due(const CallInfo *, const struct StFile *);
 /* Computes them on the device, of the same inputs, by a kernel of the spec's op fwd.  What
  * that kernel does not write stays poison. */

@@ -32,7 +32,7 @@ find_input(const ShapedTensor *x, const StFile *f, const StTensor **out, attnc_e
 static bool
 is_made(const CallInfo *call, const StFile *f, int slot)
 {
-  return (slot == ATTNC_O || slot == ATTNC_LSE) && forward_is_due(call, f);
+  return forward_writes(slot) && forward_is_due(call, f);
 }
 
 static void
@@ -171,7 +171,7 @@ tensors_to_file(const Tensors *t, const char *path, attnc_error *e)
   int n = 0;
   for (int i = 0; i < t->call.n_slots; i++)
     if (t->call.at[i].t.access & ACCESS_OUT ||
-        (t->forward && (i == ATTNC_O || i == ATTNC_LSE)))
+        (t->forward && t->host[i].name && forward_writes(i)))
       out[n++] = as_file(&t->host[i]);
   return st_write(path, out, n, e);
 }

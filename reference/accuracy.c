@@ -80,13 +80,15 @@ typedef struct RowError {
   double own;       /* an ulp, and what a score_mod is worth, of the element with that */
   double lse;       /* |lse - reference|, and … */
   double lse_slack; /* … what rounding is worth at its magnitude */
-  bool empty;       /* the row sees no key, … */
-  bool no_lse;      /* … and there is nothing else whose logarithm it were */
+  double rest;      /* of o and o_lo together: largest error, … */
+  double rest_own; /* … and what rounding o_lo is worth, of the element with the largest */
+  bool empty;      /* the row sees no key, … */
+  bool no_lse;     /* … and there is nothing else whose logarithm it were */
 } RowError;
 
 /* Largest errors of the plain computation in a head. */
 typedef struct Plain {
-  double o, lse;
+  double o, lse, rest; /* rest: of o before it is rounded */
 } Plain;
 
 double
@@ -166,6 +168,27 @@ lse_slack(const Ref *r, int64_t q, double lse)
   return isfinite(slack) ? slack : 0;
 }
 
+/* What o and o_lo come to is o as fp32 has it, but for the rounding of o_lo, which is at
+ * most half a step of o. */
+static void
+rest_error(const Ref *r, int64_t h, int64_t q, bool empty, RowError *e, Plain *plain)
+{
+  Dtype ty = r->ty[ATTNC_O];
+  for (int i = 0; i < r->spec->head_dim_v; i++) {
+    double want = r->o64[i], o = ref_of_query(r, ATTNC_O, h, q, i);
+    double lo = ref_of_query(r, ATTNC_O_LO, h, q, i);
+    double own = empty ? 0 : ref_ulp(ref_ulp(want, ty) / 2, ty) + ref_ulp(want, DT_F32);
+    keep_largest(&plain->rest, judge_distance((double)r->o_fp32[i], want));
+    if (!isfinite(o) || !isfinite(want)) /* which o's own bound is about */
+      continue;
+    double error = judge_distance(o + lo, want);
+    if (error >= e->rest) {
+      e->rest = error;
+      e->rest_own = own;
+    }
+  }
+}
+
 static RowError
 row_error(Ref *r, int64_t h, int64_t q, double lse, Plain *plain)
 {
@@ -186,6 +209,8 @@ row_error(Ref *r, int64_t h, int64_t q, double lse, Plain *plain)
       e.own = one;
     }
   }
+  if (r->o_fp32)
+    rest_error(r, h, q, lse == -INFINITY, &e, plain);
   if (r->spec->return_lse) {
     float got = ref_of_query(r, ATTNC_LSE, h, q, 0);
     bool excused = isfinite(lse) && !isfinite(got) && !isfinite(r->lse32);
@@ -206,34 +231,6 @@ judge_ratio(double error, double bound)
                         : INFINITY;
 }
 
-/* Rows that see nothing have e->own 0 and no use for the head's bound. */
-static Judge
-judge_row(const RowError *e, const Plain *plain, bool empty)
-{
-  double bound = empty ? 0 : 2 * plain->o + e->own;
-  double relative = 2 * plain->lse + e->lse_slack;
-  double lse_bound = e->no_lse ? 0 : relative > LSE_BOUND ? relative : LSE_BOUND;
-  bool o_good = e->excess <= (empty ? 0 : 2 * plain->o), lse_good = e->lse <= lse_bound;
-  double o_ratio = judge_ratio(e->excess + e->own, bound),
-         lse_ratio = judge_ratio(e->lse, lse_bound);
-  return (Judge){.v = {.rows = 1,
-                       .bad_rows = !o_good || !lse_good,
-                       .slot = o_ratio >= lse_ratio ? ATTNC_O : ATTNC_LSE},
-                 .of[ATTNC_O] = {e->error, bound, !o_good},
-                 .of[ATTNC_LSE] = {e->lse, lse_bound, !lse_good},
-                 .worst = o_ratio > lse_ratio ? o_ratio : lse_ratio};
-}
-
-static void
-merge_output(attnc_output_verdict *all, const attnc_output_verdict *one, bool first)
-{
-  all->bad_rows += one->bad_rows;
-  if (first || one->max_error > all->max_error) {
-    all->max_error = one->max_error;
-    all->bound = one->bound;
-  }
-}
-
 void
 judge_output(Judge *row, int slot, double error, double bound)
 {
@@ -250,6 +247,38 @@ judge_output(Judge *row, int slot, double error, double bound)
   if (error >= of->max_error) {
     of->max_error = error;
     of->bound = bound;
+  }
+}
+
+/* Rows that see nothing have e->own 0 and no use for the head's bound. */
+static Judge
+judge_row(const RowError *e, const Plain *plain, bool empty)
+{
+  double bound = empty ? 0 : 2 * plain->o + e->own;
+  double relative = 2 * plain->lse + e->lse_slack;
+  double lse_bound = e->no_lse ? 0 : relative > LSE_BOUND ? relative : LSE_BOUND;
+  bool o_good = e->excess <= (empty ? 0 : 2 * plain->o), lse_good = e->lse <= lse_bound;
+  double o_ratio = judge_ratio(e->excess + e->own, bound),
+         lse_ratio = judge_ratio(e->lse, lse_bound);
+  Judge one = {.v = {.rows = 1,
+                     .bad_rows = !o_good || !lse_good,
+                     .slot = o_ratio >= lse_ratio ? ATTNC_O : ATTNC_LSE},
+               .of[ATTNC_O] = {e->error, bound, !o_good},
+               .of[ATTNC_LSE] = {e->lse, lse_bound, !lse_good},
+               .worst = o_ratio > lse_ratio ? o_ratio : lse_ratio};
+  double rest_bound = empty ? 0 : 2 * plain->rest + e->rest_own;
+  if (e->rest > 0)
+    judge_output(&one, ATTNC_O_LO, e->rest, rest_bound);
+  return one;
+}
+
+static void
+merge_output(attnc_output_verdict *all, const attnc_output_verdict *one, bool first)
+{
+  all->bad_rows += one->bad_rows;
+  if (first || one->max_error > all->max_error) {
+    all->max_error = one->max_error;
+    all->bound = one->bound;
   }
 }
 

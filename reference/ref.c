@@ -230,6 +230,14 @@ take_slack(Ref *r)
 }
 
 static bool
+take_o_lo(Ref *r)
+{
+  if (!r->spec->return_o_lo)
+    return true;
+  return (r->o_fp32 = ref_room(r->arena, r->spec->head_dim_v, 1, sizeof *r->o_fp32));
+}
+
+static bool
 take_memory(Ref *r)
 {
   int d = r->spec->head_dim, dv = r->spec->head_dim_v;
@@ -241,7 +249,7 @@ take_memory(Ref *r)
          (r->s32 = ref_room(a, sk, 1, sizeof(float))) &&
          (r->q = ref_room(a, d, 1, sizeof(float))) &&
          (r->o64 = ref_room(a, dv, 1, sizeof(double))) &&
-         (r->o32 = ref_room(a, dv, 1, sizeof(float))) &&
+         (r->o32 = ref_room(a, dv, 1, sizeof(float))) && take_o_lo(r) &&
          (r->per_row = ref_room(a, r->n_rows, 1, r->row_bytes)) && take_slack(r) &&
          ref_exprs_open(r) && ref_lists_open(r) && ref_dropout_open(r) && ref_grad_open(r);
 }
@@ -454,6 +462,8 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   Range keys = ref_visible(r, q);
   memset(r->o64, 0, (size_t)dv * sizeof *r->o64);
   memset(r->o32, 0, (size_t)dv * sizeof *r->o32);
+  if (r->o_fp32)
+    memset(r->o_fp32, 0, (size_t)dv * sizeof *r->o_fp32);
   r->lse32 = -INFINITY;
   r->lse_slack = 0;
   for (int i = 0; r->o_slack && i < dv; i++)
@@ -477,6 +487,8 @@ ref_row(Ref *r, int64_t b, int64_t h, int64_t q)
   for (int i = 0; i < dv; i++) {
     r->o64[i] *= r->l64 == 0 ? 0 : kept / r->l64;
     float o = r->l32 == 0 ? r->o32[i] * 0 : r->o32[i] / r->l32 * (float)kept;
+    if (r->o_fp32)
+      r->o_fp32[i] = o;
     r->o32[i] = ref_rounded(o, r->ty[ATTNC_O]);
   }
   if (r->score_error)
@@ -586,8 +598,15 @@ ref_each_head(Ref *r, bool by_key_head, RefHead *head, void *user, attnc_error *
 /* ---- the reference ---- */
 
 typedef struct Written {
-  double *o, *lse; /* either may be NULL */
+  double *o, *lse, *o_lo; /* each may be NULL */
 } Written;
+
+static void
+write_o_lo(const Ref *r, double *to)
+{
+  for (int i = 0; i < r->spec->head_dim_v; i++)
+    to[i] = r->o64[i] - (double)ref_rounded((float)r->o64[i], r->ty[ATTNC_O]);
+}
 
 static void
 write_head(Ref *r, void *user, int64_t b, int64_t h)
@@ -604,6 +623,8 @@ write_head(Ref *r, void *user, int64_t b, int64_t h)
       memcpy(to->o + (base + i) * dv, r->o64, (size_t)dv * sizeof *to->o);
     if (to->lse)
       to->lse[base + i] = l;
+    if (to->o_lo)
+      write_o_lo(r, to->o_lo + (base + i) * dv);
   }
 }
 
@@ -637,6 +658,7 @@ attnc_reference(const attnc_spec *spec, int op, const attnc_args *args, const in
   if (op == ATTNC_OP_DROPOUT_MASK)
     return ref_dropout_mask(&r, outputs, n_outputs, err);
   r.fresh = spec->append;
-  Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE)};
+  Written to = {wanted(outputs, n_outputs, ATTNC_O), wanted(outputs, n_outputs, ATTNC_LSE),
+                wanted(outputs, n_outputs, ATTNC_O_LO)};
   return ref_each_head(&r, false, write_head, &to, err);
 }

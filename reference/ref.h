@@ -52,6 +52,7 @@ typedef struct Ref {
   float *q;
   double *s64, *o64; /* o64: the reference's row */
   float *s32, *o32;  /* o32: the plain computation's, rounded */
+  float *o_fp32;     /* of `return_o_lo`: before; else NULL */
   float lse32;       /* and its LSE */
   double
       *p64;   /* with dropout the weights that V is multiplied by, 0 where dropped; NULL: */

@@ -194,10 +194,14 @@ row_sum(const Ref *r, int64_t h, int64_t q)
   x.lse = r->lse32 / (float)nats(r);
   x.most = fabs(x.wide);
   for (int i = 0; i < r->spec->head_dim_v; i++) {
-    x.variance += square(s->dout[i]) * rounded_variance(r->o64[i], r->ty[ATTNC_O]);
+    double o = r->o64[i], rest = ref_ulp(o, r->ty[ATTNC_O]) / 2;
+    x.variance +=
+        square(s->dout[i]) * rounded_variance(r->o_fp32 ? rest : o, r->ty[ATTNC_O]);
     x.wide += s->dout[i] * r->o64[i];
     x.most += fabs(s->dout[i] * r->o64[i]);
     x.plain += s->dout[i] * r->o32[i];
+    if (r->o_fp32)
+      x.plain += s->dout[i] * ref_rounded(r->o_fp32[i] - r->o32[i], r->ty[ATTNC_O]);
   }
   return x;
 }

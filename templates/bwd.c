@@ -33,8 +33,17 @@ bwd_depth(const Spec *p, Pass pass)
 bool
 bwd_takes(const Spec *s, Why *why)
 {
+  const Rule lists = {!spec_has_lists(s),
+                      "gradients of block_list: lists of the keys' blocks are not made",
+                      REASON_FIELD};
+  bool takes = rules_hold(&lists, 1, why);
+  return bwd_takes_lists(s, why) && takes;
+}
+
+bool
+bwd_takes_lists(const Spec *s, Why *why)
+{
   const Rule rules[] = {
-      {!spec_has_lists(s), "gradients of block_list are not computed", REASON_FIELD},
       {!spec_has_tensor(s, ATTNC_PAGE_TABLE),
        "k and v in pages have no gradients: page_table", REASON_FIELD},
       {!spec_has_tensor(s, ATTNC_CACHE_BATCH_IDX),
@@ -93,15 +102,22 @@ static void
 make_rows(Tb *t, const Call *p, const BwdRows *rows, const RowBlock *r)
 {
   const Tensor *to_lse = t_region(t, rows->lse), *to_delta = t_region(t, rows->delta);
-  Tile o[DELTA_ROWS], dout[DELTA_ROWS];
+  const Tensor *lo = p->at[ATTNC_O_LO];
+  Tile o[DELTA_ROWS], dout[DELTA_ROWS], rest[DELTA_ROWS];
   for (int i = 0; i < DELTA_ROWS; i++) {
     int from = i * DELTA_WARPS;
     o[i] = t_load(t, shifted(row_view(r, p->o, DELTA_WARPS), from));
     dout[i] = t_load(t, shifted(row_view(r, p->at[ATTNC_DO], DELTA_WARPS), from));
+    if (lo)
+      rest[i] = t_load(t, shifted(row_view(r, lo, DELTA_WARPS), from));
   }
   for (int i = 0; i < DELTA_ROWS; i++) {
     int from = i * DELTA_WARPS;
     Tile sum = t_row_dot(t, dout[i], o[i]);
+    if (lo) {
+      Tile more = t_row_dot(t, dout[i], rest[i]);
+      sum = t_add(t, sum, more);
+    }
     sum = less_dlse(t, p, r, from, sum);
     t_store_rows(t, shifted(row_view(r, to_delta, DELTA_WARPS), from), sum);
     Tile lse = t_load_rows(t, shifted(row_view(r, p->lse, DELTA_WARPS), from));

@@ -73,5 +73,6 @@ Tile bwd_kept(Tb *, const Call *, Tile); /* times the factor of weights that are
 
 /* Rules that templates share. */
 bool bwd_takes(const Spec *, Why *);
+bool bwd_takes_lists(const Spec *, Why *); /* of who has a walk for lists of blocks */
 
 #endif

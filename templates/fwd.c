@@ -145,6 +145,9 @@ fwd_takes(const Spec *s, Why *why)
        "block_list takes sequences of one length, not seqlens", REASON_FIELD},
       {!spec_has_lists(s) || !spec_has_tensor(s, ATTNC_PAGE_TABLE),
        "block_list takes k and v in one piece, not page_table", REASON_FIELD},
+      {!s->return_o_lo || !s->shared_prefix,
+       "return_o_lo: with shared_prefix o is made of states, by a step that writes none",
+       REASON_FIELD},
   };
   return rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
 }

@@ -541,6 +541,27 @@ start(Tb *t, Cta *c)
   }
 }
 
+/* Over its own rows of Q, which no other warp reads. */
+static void
+put_out(Tb *t, const Cta *c, const Tensor *to, Tile o)
+{
+  o = t_cvt(t, o, c->p->dt);
+  t_put(t, c->qs, o);
+  t_copy_out(t, queries(c, to), c->qs);
+}
+
+static void
+write_o(Tb *t, const Cta *c, Tile o)
+{
+  const Tensor *lo = c->p->at[ATTNC_O_LO];
+  put_out(t, c, c->p->o, o);
+  if (!lo)
+    return;
+  Tile rest = t_residual(t, o, c->p->dt);
+  t_sync(t); /* rows of o leave by any warp */
+  put_out(t, c, lo, rest);
+}
+
 static void
 finish(Tb *t, Cta *c)
 {
@@ -548,11 +569,8 @@ finish(Tb *t, Cta *c)
   At at = {.q = w.q0, .b = w.b, .h = w.h, .hk = w.hk};
   Tile lse, inv = fwd_end(t, c->p, &c->sm, c->s->bm, at, &lse);
   Tile o = t_mul(t, *c->acc, inv);
-  if (!fwd_state_out(t, c->p, queries(c, c->p->o), o)) {
-    o = t_cvt(t, o, c->p->dt);
-    t_put(t, c->qs, o); /* over its own rows of Q, which no other warp reads */
-    t_copy_out(t, queries(c, c->p->o), c->qs);
-  }
+  if (!fwd_state_out(t, c->p, queries(c, c->p->o), o))
+    write_o(t, c, o);
   if (c->p->lse)
     t_store_rows(t, queries(c, c->p->lse), lse);
 }

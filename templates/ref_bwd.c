@@ -25,9 +25,18 @@ applicable(const Case *c, Why *why)
 {
   const Rule rules[] = {
       {c->spec->grads.n <= GRADS, "grad of more than six tables", REASON_FIELD},
+      {!c->spec->grads.n || !spec_has_lists(c->spec),
+       "gradients of tables with block_list are not computed", REASON_FIELD},
   };
   bool takes = rules_hold(rules, (int)(sizeof rules / sizeof *rules), why);
-  return bwd_takes(c->spec, why) && takes;
+  takes = fwd_takes(c->spec, why) && takes;
+  return bwd_takes_lists(c->spec, why) && takes;
+}
+
+static bool
+refuse(const Case *c, const Sched *s, Why *why)
+{
+  return row_refuse(c, s, why) || fwd_refuse_lists(c->spec, s, why);
 }
 
 static Sched
@@ -88,6 +97,11 @@ row_sum(Tb *t, const Seq *s, Idx h, Idx row, int n, Tile dout, Tile o)
 {
   const Call *p = s->call;
   Tile sum = t_row_dot(t, dout, o);
+  if (p->at[ATTNC_O_LO]) {
+    Tile rest = t_load(t, seq_queries(s, p->at[ATTNC_O_LO], h, row, n));
+    rest = t_row_dot(t, dout, rest);
+    sum = t_add(t, sum, rest);
+  }
   if (!p->at[ATTNC_DLSE])
     return sum;
   Tile dlse = t_load_rows(t, seq_queries(s, p->at[ATTNC_DLSE], h, row, n));
@@ -218,8 +232,9 @@ typedef struct Key {
   Tile k, v, *dk, *dv;
 } Key;
 
+/* whole: no mask hides the key. */
 static void
-add_query(Tb *t, const Seq *s, const Key *of, Tile state, Idx h, Idx row)
+add_query(Tb *t, const Seq *s, const Key *of, Tile state, Idx h, Idx row, bool whole)
 {
   const Call *p = s->call;
   At at = {.q = row, .k = of->row, .b = of->b, .h = h, .hk = of->hk};
@@ -229,7 +244,7 @@ add_query(Tb *t, const Seq *s, const Key *of, Tile state, Idx h, Idx row)
   Score own = {.x = x, .slope = slope_of(t, p, x, at)};
   if (!spec_score_is_plain(p->spec))
     own.x = t_score(t, &p->mods, x, at);
-  if (!mask_is_full(p->spec))
+  if (!whole && !mask_is_full(p->spec))
     own.x = t_mask(t, &p->mask, own.x, at);
   own.drop = fwd_drop(t, state, 1, 1, at);
   Pair a = pair(t, p, &r, &own, dp);
@@ -239,12 +254,49 @@ add_query(Tb *t, const Seq *s, const Key *of, Tile state, Idx h, Idx row)
 }
 
 static void
+add_rows_of(Tb *t, const Seq *s, const Key *of, Tile state, Idx h, Span rows, bool whole)
+{
+  T_FOR (t, i, rows)
+    add_query(t, s, of, state, h, i, whole);
+}
+
+/* Rows of blocks of queries whose list, as far as it goes, has the key's block. */
+static void
+add_listed(Tb *t, const Seq *s, const Key *of, Tile state, Idx h, Idx block, ListKind kind)
+{
+  const BlockLists *l = s->call->mask.lists;
+  Idx at[EXPR_AXES] = {of->b, h, block}, blocks = i_cdiv(s->call->sk, l->keys);
+  Idx full = i_element(t, &l->n[LIST_FULL], at);
+  full = i_max(0, i_min(full, blocks));
+  Idx partial = i_element(t, &l->n[LIST_PARTIAL], at);
+  partial = i_max(0, i_min(partial, i_sub(blocks, full)));
+  const Span entries = {i_int(0), kind == LIST_FULL ? full : partial, i_int(1)};
+  Idx first = i_mul(block, l->rows);
+  const Span rows = {first, i_min(i_add(first, l->rows), s->call->sq), i_int(1)};
+  T_FOR (t, i, entries) {
+    Idx entry[EXPR_AXES] = {of->b, h, block, i};
+    Idx which = i_element(t, &l->at[kind], entry);
+    Idx own = i_div(of->row, l->keys);
+    Idx above = i_le(own, which), below = i_le(which, own);
+    T_IF (t, i_and(above, below))
+      add_rows_of(t, s, of, state, h, rows, kind == LIST_FULL);
+  }
+}
+
+static void
 add_head(Tb *t, const Seq *s, const Key *of, Idx h)
 {
-  const Span rows = {i_int(0), s->call->sq, i_int(1)};
+  const BlockLists *l = s->call->mask.lists;
   Tile state = fwd_drop_state(t, s->call, of->b, h);
-  T_FOR (t, i, rows)
-    add_query(t, s, of, state, h, i);
+  const Span all = {i_int(0), l ? i_cdiv(s->call->sq, l->rows) : s->call->sq, i_int(1)};
+  T_FOR (t, i, all) {
+    if (l) {
+      add_listed(t, s, of, state, h, i, LIST_FULL);
+      add_listed(t, s, of, state, h, i, LIST_PARTIAL);
+    } else {
+      add_query(t, s, of, state, h, i, false);
+    }
+  }
 }
 
 static void
@@ -514,7 +566,7 @@ const Template ref_bwd = {
     .applicable = applicable,
     .axes = row_axes,
     .plain = plain,
-    .refuse = row_refuse,
+    .refuse = refuse,
     .cost = cost,
     .initial = initial,
     .emit = emit,

@@ -127,6 +127,10 @@ block(Tb *t, const Partition *part, const WorkTile *w)
   Tile o = sm.near ? t_add(t, *acc.o, *acc.lost) : *acc.o;
   o = t_mul(t, o, inv);
   t_store(t, seq_queries(&w->seq, p->o, w->h, w->q0, bm), o);
+  if (p->at[ATTNC_O_LO]) {
+    Tile rest = t_residual(t, o, p->o->ty);
+    t_store(t, seq_queries(&w->seq, p->at[ATTNC_O_LO], w->h, w->q0, bm), rest);
+  }
   if (p->lse)
     t_store_rows(t, seq_queries(&w->seq, p->lse, w->h, w->q0, bm), lse);
 }

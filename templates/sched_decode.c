@@ -55,6 +55,7 @@ decode_applicable(const Case *c, Why *why)
       {!s->dropout, "dropout: decoding drops no weights", REASON_FIELD},
       {widest(s) <= OWN_MOST || c->target->smem_block >= ROOM_WIDE,
        "head_dim or head_dim_v above 256 takes 99 KB of shared memory", REASON_DIMS},
+      {!s->return_o_lo, "return_o_lo: fwd_mma and ref_fwd write it", REASON_FIELD},
       {!spec_has_lists(s), "block_list has no walk of single rows: fwd_mma takes it",
        REASON_FIELD},
   };

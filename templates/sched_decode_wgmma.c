@@ -30,6 +30,7 @@ decode_wgmma_applicable(const Case *c, Why *why)
        "head_dim or head_dim_v above 256: a warpgroup's product has no more columns",
        REASON_DIMS},
       {!s->dropout, "dropout: decoding drops no weights", REASON_FIELD},
+      {!s->return_o_lo, "return_o_lo: fwd_mma and ref_fwd write it", REASON_FIELD},
       {!spec_has_lists(s), "block_list has no walk of single rows: fwd_wgmma takes it",
        REASON_FIELD},
   };

@@ -33,6 +33,7 @@ wgmma_applicable(const Case *c, Why *why)
        "head_dim_v above 256: a warpgroup's product has no more columns", REASON_DIMS},
       {!s->rope.dim, "rope: turned queries are in workspace, which has no tensor map",
        REASON_FIELD},
+      {!s->return_o_lo, "return_o_lo: fwd_mma and ref_fwd write it", REASON_FIELD},
       {!s->shared_prefix,
        "shared_prefix: states and queries are in workspace, which has no tensor map",
        REASON_FIELD},

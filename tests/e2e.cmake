@@ -281,6 +281,14 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   rotating(e2e_bwd 100 COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd.py $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
+  rotating(e2e_o_lo 10 COMMAND ${Python3_EXECUTABLE} -B
+    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/o_lo.py $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
+  set(deterministic ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/deterministic.py)
+  rotating(e2e_deterministic 28 COMMAND ${deterministic} $<TARGET_FILE:attnc_cli> --shard {shard}
+    LABELS e2e)
+  add_test(NAME e2e_deterministic_can_fail COMMAND ${deterministic} $<TARGET_FILE:attnc_cli> --self-test)
+  set_tests_properties(e2e_deterministic_can_fail PROPERTIES LABELS e2e)
   set(dropout ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/dropout.py)
   rotating(e2e_dropout 84 COMMAND ${dropout} $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)

@@ -33,7 +33,7 @@ if(TARGET attnc AND TARGET attnc_llvm AND TARGET attnc_emu AND NOT ATTNC_SANITIZ
   endforeach()
   python_test(torch_share torch_share)
   python_test(style)
-  foreach(name packaging mypy torch torch_dropout torch_varlen torch_functions operators huggingface gradients compat
+  foreach(name packaging memory mypy torch torch_dropout torch_varlen torch_functions operators huggingface gradients compat
       call_sites xformers vllm dnabert2 ragged hub flex_graph)
     python_test(${name})
     set_tests_properties(python_${name} PROPERTIES LABELS "python;slow")

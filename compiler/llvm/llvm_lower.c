@@ -104,6 +104,7 @@ typedef void Lowering(Lo *, const Op *);
   X(FMS, lower_elementwise)                                                                \
   X(EXP2, lower_elementwise)                                                               \
   X(EXP2_NEAR, lower_elementwise)                                                          \
+  X(RESIDUAL, lower_elementwise)                                                           \
   X(LOG2, lower_elementwise)                                                               \
   X(RCP, lower_elementwise)                                                                \
   X(SELECT_NONZERO, lower_elementwise)                                                     \

@@ -238,6 +238,18 @@ element_select_abs_gt(Lo *lo, const Op *op, const V *x)
   return LLVMBuildSelect(lo->b, is, x[1], x[2], "");
 }
 
+static V
+element_residual(Lo *lo, const Op *op, const V *x)
+{
+  V bits = pack_pair(lo, op->narrow, x[0], kf(lo, 0)), wide;
+  if (op->narrow == DT_BF16)
+    wide = LLVMBuildBitCast(lo->b, LLVMBuildShl(lo->b, bits, k32(lo, 16), ""), lo->f32, "");
+  else
+    wide = asm_1(lo, ASM_PURE, "{ .reg .b16 a, b; mov.b32 {a, b}, $1; cvt.f32.f16 $0, a; }",
+                 "=f,r", lo->f32, &bits, 1);
+  return LLVMBuildFSub(lo->b, x[0], wide, "");
+}
+
 typedef V Element(Lo *, const Op *, const V *x);
 
 static Element *const elements[OP_COUNT] = {
@@ -250,6 +262,7 @@ static Element *const elements[OP_COUNT] = {
     [OP_FMS] = element_fma,
     [OP_EXP2] = element_exp2,
     [OP_LOG2] = element_log2,
+    [OP_RESIDUAL] = element_residual,
     [OP_RCP] = element_rcp,
     [OP_SELECT_NONZERO] = element_select_nonzero,
     [OP_SELECT_GT] = element_select_gt,

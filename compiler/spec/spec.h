@@ -198,7 +198,7 @@ struct attnc_spec {
   ExprCost score_cost;    /* of score_mod */
   double softmax_scale;   /* NaN: 1 / sqrt(head_dim) */
   bool dropout;
-  bool return_lse;
+  bool return_lse, return_o_lo;
   bool batch_invariant;
   LseBase lse_base;
   unsigned seqlens;    /* bits 1u << word of the field; asked for by spec_has_tensor */

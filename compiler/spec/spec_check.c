@@ -899,6 +899,14 @@ check_needs(SpecLoad *l, const DocNode *root)
   }
 }
 
+static void
+check_o_lo(SpecLoad *l, const DocNode *n)
+{
+  if (n && l->spec->return_o_lo && l->spec->dtype[ATTNC_O] == DT_F32)
+    spec_fault(l, n->key_place, SE_NEEDS, "o of 16 bits has what rounding left out",
+               "`%s` has no meaning where o is fp32", n->key);
+}
+
 void
 spec_check_document(SpecLoad *l, const DocNode *root)
 {
@@ -926,6 +934,7 @@ spec_check_document(SpecLoad *l, const DocNode *root)
   check_needs(l, root);
   spec_check_seqlens(l, root);
   check_rope(l, value_of(root, "rope"));
+  check_o_lo(l, value_of(root, "return_o_lo"));
   if (!l->errors)
     warn(l, root);
   spec_read_exprs(l);

@@ -319,7 +319,8 @@ Tile t_fms(Tb *, Tile a, Tile b, Tile c); /* a·b − c */
 Tile t_exp2(Tb *, Tile);
 /* The same, `poly` of each 16 registers by a polynomial on the multiply-add units. */
 Tile t_exp2_mixed(Tb *, Tile, int poly);
-Tile t_exp2_near(Tb *, Tile); /* within an ulp of fp32 */
+Tile t_exp2_near(Tb *, Tile);       /* within an ulp of fp32 */
+Tile t_residual(Tb *, Tile, Dtype); /* less what it is in 16 bits */
 Tile t_log2(Tb *, Tile);
 Tile t_rcp(Tb *, Tile);
 Tile t_select_nonzero(Tb *, Tile c, Tile a);                  /* 0 where c is 0, else a */

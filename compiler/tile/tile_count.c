@@ -127,6 +127,13 @@ one_each(const Program *p, const Op *op, TileCount *c)
 }
 
 static void
+three_each(const Program *p, const Op *op, TileCount *c)
+{
+  (void)p;
+  c->fp32 += 3 * values(op->out);
+}
+
+static void
 two_each(const Program *p, const Op *op, TileCount *c)
 {
   (void)p;
@@ -319,6 +326,7 @@ typedef void Counting(const Program *, const Op *, TileCount *);
   X(FMS, one_each)                                                                         \
   X(EXP2, exp2s)                                                                           \
   X(EXP2_NEAR, near_exp2s)                                                                 \
+  X(RESIDUAL, three_each)                                                                  \
   X(LOG2, one_each)                                                                        \
   X(RCP, one_each)                                                                         \
   X(SELECT_NONZERO, one_each)                                                              \

@@ -258,6 +258,8 @@ print_attributes(Str *s, const Op *op)
     str_printf(s, " above %.9g", op->k);
   if (op->kind == OP_SELECT_ABS_GT)
     str_printf(s, " beyond %.9g", op->k);
+  if (op->kind == OP_RESIDUAL)
+    str_printf(s, " of %s", dtype_name(op->narrow));
   if (op->kind == OP_CONST)
     str_printf(s, " %.9g", op->k);
   if (op->kind == OP_SCALAR)

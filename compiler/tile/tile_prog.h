@@ -174,6 +174,7 @@ typedef struct Val {
   X(FMS, "fms")                                                                            \
   X(EXP2, "exp2")                                                                          \
   X(EXP2_NEAR, "exp2_near")                                                                \
+  X(RESIDUAL, "residual")                                                                  \
   X(LOG2, "log2")                                                                          \
   X(RCP, "rcp")                                                                            \
   X(SELECT_NONZERO, "select_nonzero")                                                      \
@@ -263,6 +264,7 @@ typedef struct Op {
   const Idx *set;                /* DOT_ACC: is there an accumulator?  NULL: there is */
   double k;                      /* CONST, SCALAR, SELECT_GT, SELECT_ABS_GT */
   int poly;                      /* EXP2: of 16 registers */
+  Dtype narrow;                  /* RESIDUAL */
   int value, peer;               /* PEER_ROWS: which of what it shares, which warp */
   int slot;                      /* SCALAR */
   const Mask *mask;              /* MASK */

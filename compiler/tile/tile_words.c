@@ -230,6 +230,16 @@ WORD1(t_rcp, OP_RCP)
 WORD2(t_select_nonzero, OP_SELECT_NONZERO)
 
 Tile
+t_residual(Tb *t, Tile a, Dtype ty)
+{
+  if (ty != DT_F16 && ty != DT_BF16)
+    t_fail(t, "residual: of %s", dtype_name(ty));
+  Tile x = elementwise(t, OP_RESIDUAL, 1, (Tile[]){a});
+  t->here->last->narrow = ty;
+  return x;
+}
+
+Tile
 t_exp2_mixed(Tb *t, Tile a, int poly)
 {
   Tile x = t_exp2(t, a);

@@ -202,7 +202,8 @@ enum {
     "shared_prefix", 4)                                                                    \
   X(DALIBI_SLOPES, "dalibi_slopes", "bwd:out", "field", "field", STRIDED, "grad", 1)       \
   X(DBIAS, "dbias", "bwd:out", "field", "field", STRIDED, "grad", 1)                       \
-  X(DSINK, "dsink", "bwd:out", "field", "field", STRIDED, "grad", 1)
+  X(DSINK, "dsink", "bwd:out", "field", "field", STRIDED, "grad", 1)                       \
+  X(O_LO, "o_lo", "fwd:out bwd:in", "as o", "b h sq dv", STRIDED, "return_o_lo", 16)
 enum {
 #define X(id, ...) ATTNC_##id,
   ATTNC_TENSOR_TABLE(X)

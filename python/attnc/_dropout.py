@@ -2,7 +2,7 @@
 
 As FlashAttention-2 has it (docs/dropout.md): on a GPU both are the device's default generator's, which is
 advanced by 32 for each batch and head; elsewhere the seed is drawn from the framework's own generator."""
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 from ._arguments import truth
 from ._types import Ops, Tensor
@@ -43,10 +43,55 @@ def state_of(ops: Ops, rng_state: Optional[Tensor], q: Tensor, b: int, h: int) -
 
 def mask_of(ops: Ops, plan: Callable[[Sizes], Plan], state: Tensor, like: Tensor, b: int, h: int, sq: int, sk: int,
             dropout_p: float) -> Tensor:
-    """S_dmask (b, h, sq, sk), both rounded up to 128, of like's dtype: 1 where a weight is kept, -1 where it
-    is dropped.  plan: makes the plan of op dropout_mask for such sizes."""
+    """The signs of S_dmask (b, h, sq, sk), both rounded up to 128, of like's dtype: 1 where a weight is kept,
+    -1 where it is dropped.  plan: makes the plan of op dropout_mask for such sizes."""
     sq, sk = (-(-n // ROUNDED) * ROUNDED for n in (sq, sk))
     sizes = Sizes(b, h, h, sq, sk)
     keep = ops.empty_u8((b, h, sq, sk), like)
     plan(sizes)(rng_state=state, keep=keep, dropout_p=dropout_p)
     return ops.signs(keep, like)
+
+
+# ---- S_dmask's weights ----
+
+
+class Rows:
+    """Of packed rows: `first`, where each sequence begins, and `n`, how many it has (int32 (b,)), at most `most`.
+    Nothing of it is looked at by the host."""
+
+    def __init__(self, ops: Ops, offsets: Tensor, used: Optional[Tensor], most: int) -> None:
+        self.first, self.most = offsets[:-1], most
+        self.n = offsets[1:] - self.first if used is None else used
+
+    def of(self, ops: Ops, x: Tensor) -> Tensor:
+        """[total, h, d] as [b, most, h, d]: behind a sequence's end any rows."""
+        at = self.first[:, None] + ops.counted(self.most, x)
+        return x[ops.below(at, x.shape[0])]
+
+
+def weights_of(ops: Ops, q: Tensor, k: Tensor, options: Any, slopes: Optional[Tensor] = None,
+               rows: Optional[Tuple[Rows, Rows]] = None) -> Tensor:
+    """exp(score - the largest of its row), fp32 (b, h, sq, sk), 0 where the masks hide it: plain arithmetic, as this
+    is for looking at.  rows: (of queries, of keys), where q and k are packed."""
+    if rows:
+        q, k = rows[0].of(ops, q), rows[1].of(ops, k)
+    s = ops.scores(q, k) * options.scale
+    if options.softcap:
+        s = options.softcap * ops.tanh(s / options.softcap)
+    i, j = ops.counted(q.shape[1], q)[:, None], ops.counted(k.shape[1], q)
+    n, m = (x.n[:, None, None, None] for x in rows) if rows else (q.shape[1], k.shape[1])
+    at = i + (m - n)  # the query's position among the keys
+    if slopes is not None:
+        s = s - slopes.reshape(-1, slopes.shape[-1], 1, 1) * abs(at - j)
+    left, right = options.window[0], 0 if options.causal else options.window[1]
+    seen = (i < n) & (j < m)
+    if left >= 0:
+        seen = seen & (j >= at - left)
+    if right >= 0:
+        seen = seen & (j <= at + right)
+    return ops.weights(s, seen)
+
+
+def weighed(ops: Ops, signs: Tensor, weights: Tensor) -> Tensor:
+    """S_dmask of its signs: behind the weights it is 0."""
+    return ops.times(signs, weights)

@@ -267,7 +267,7 @@ def prepared(ops: Ops, q: Tensor, k: Tensor, v: Tensor, options: Options, out: T
 
 
 def dropped(ops: Ops, q: Tensor, options: Options, state: Tensor, b: int, sq: int, sk: int) -> Tensor:
-    """S_dmask of a call (_dropout.mask_of)."""
+    """The signs of a call's S_dmask (_dropout.mask_of)."""
     kind, index = ops.view(q).device
     spec = spec_of_fields({"attnc": 1, "name": "dropout_mask", "dtype": "fp16", "head_dim": 64, "dropout": True})
 

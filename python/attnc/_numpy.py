@@ -82,6 +82,47 @@ def signs(keep: Array, like: Array) -> Array:
     return numpy.where(keep, 1, -1).astype(like.dtype)
 
 
+def scores(q: Array, k: Array) -> Array:
+    """q kᵀ in fp32, (b, h, sq, sk), of (b, s, heads, d)."""
+    q, k = (_fp32(x) for x in (q, k))
+    s: Array = numpy.einsum("bqhd,bkhd->bhqk", q, numpy.repeat(k, q.shape[2] // k.shape[2], axis=2))
+    return s
+
+
+def _fp32(x: Array) -> Array:
+    if x.dtype == numpy.uint16:  # the bits of bf16
+        return (x.astype(numpy.uint32) << 16).view(numpy.float32)
+    return x.astype(numpy.float32)
+
+
+def tanh(x: Array) -> Array:
+    return numpy.tanh(x)
+
+
+def below(x: Array, n: int) -> Array:
+    """As indices of n rows."""
+    return numpy.clip(x, 0, max(n - 1, 0))
+
+
+def weights(s: Array, seen: Array) -> Array:
+    """exp(s - the largest that is seen of the row), 0 where nothing is seen."""
+    s = numpy.where(seen, s, -numpy.inf)
+    most = s.max(axis=-1, keepdims=True, initial=-numpy.inf)
+    w: Array = numpy.exp(s - numpy.where(numpy.isinf(most), 0, most))
+    return w
+
+
+def times(signs: Array, by: Array) -> Array:
+    """Of the signs' dtype, rounded; `by` is the corner of what there is."""
+    all_of = numpy.zeros(signs.shape, numpy.float32)
+    all_of[:, :, :by.shape[2], :by.shape[3]] = by
+    product = all_of * _fp32(signs)
+    if signs.dtype != numpy.uint16:
+        return product.astype(signs.dtype)
+    bits = product.view(numpy.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(numpy.uint16)
+
+
 def zeros(shape: Sequence[int], like: Array) -> Array:
     return numpy.zeros(shape, like.dtype)
 

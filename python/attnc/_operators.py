@@ -15,7 +15,8 @@ import torch
 
 from . import _backward, _flash, flash
 from . import _torch as ops
-from ._dropout import DRAWS, LSE_ALONE, share_of, state_of
+from ._arguments import scale_of, slopes_of, window_of
+from ._dropout import DRAWS, LSE_ALONE, Rows, share_of, state_of, weighed, weights_of
 from ._types import Tensor
 
 _LIB: Any = torch.library.Library("attnc", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -280,13 +281,21 @@ def _length(x: Any) -> int:
     return int(x) if isinstance(x, torch.Tensor) else x
 
 
-def _result(out: torch.Tensor, lse: torch.Tensor, return_attn_probs: bool, rng_state: Optional[torch.Tensor],
-            dropout_p: float, sizes: Tuple[int, ...]) -> Any:
+def s_dmask(rng_state: torch.Tensor, q: torch.Tensor, k: torch.Tensor, sizes: Tuple[int, ...], options: Tuple[Any, ...],
+            alibi_slopes: Optional[torch.Tensor] = None, rows: Optional[Tuple[Rows, Rows]] = None) -> Any:
+    """S_dmask of a call with dropout; sizes: batches and the longest sequences', rows: where they are packed."""
+    scale, causal, window, softcap, dropout_p = options
+    slopes, _ = slopes_of(ops, alibi_slopes, sizes[0], q.shape[-2])
+    own = _flash.Options(scale_of(scale, q.shape[-1]), causal, window_of(window, causal, *sizes[1:]), softcap, "none", False)
+    signs = torch.ops.attnc.dropout_mask(rng_state, q.detach(), *sizes, dropout_p)
+    return weighed(ops, signs, weights_of(ops, q, k, own, slopes, rows))
+
+
+def _result(out: torch.Tensor, lse: torch.Tensor, return_attn_probs: bool, mask: Optional[Callable[[], Any]]) -> Any:
+    """mask: makes S_dmask; None: nothing is dropped."""
     if not return_attn_probs:
         return out
-    if rng_state is None:
-        return out, lse, out.new_empty((0,))
-    return out, lse, torch.ops.attnc.dropout_mask(rng_state, out.detach(), *sizes, dropout_p)
+    return out, lse, mask() if mask else out.new_empty((0,))
 
 
 def _traced_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dropout_p: float = 0.0,
@@ -298,7 +307,9 @@ def _traced_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dropout_p: f
     state = rng_state_of(rng_state, share, q, q.shape[0], q.shape[2])
     out, lse = torch.ops.attnc.flash_attn(q, k, v, *_options(
         alibi_slopes, share, state, softmax_scale, causal, window_size, softcap, deterministic))
-    return _result(out, lse, return_attn_probs, state, share, sizes)
+    options = softmax_scale, causal, window_size, softcap, share
+    return _result(out, lse, return_attn_probs,
+                   None if state is None else lambda: s_dmask(state, q, k, sizes, options, alibi_slopes))
 
 
 def _traced_varlen_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_seqlens_q: torch.Tensor,
@@ -315,7 +326,16 @@ def _traced_varlen_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, cu_se
     out, lse = torch.ops.attnc.flash_attn_varlen(
         q, k, v, cu_seqlens_q, cu_seqlens_k, *sizes[1:], seqused_q, seqused_k, block_table, *_options(
             alibi_slopes, share, state, softmax_scale, causal, window_size, softcap, deterministic))
-    return _result(out, lse, return_attn_probs, state, share, sizes)
+    options = softmax_scale, causal, window_size, softcap, share
+
+    def mask() -> Any:
+        assert state is not None
+        if block_table is not None:
+            raise NotImplementedError("return_attn_probs with dropout_p and block_table: S_dmask is not made of keys "
+                                      "in pages; rng_state and op dropout_mask say which are kept")
+        rows = Rows(ops, cu_seqlens_q, seqused_q, sizes[1]), Rows(ops, cu_seqlens_k, seqused_k, sizes[2])
+        return s_dmask(state, q, k, sizes, options, alibi_slopes, rows)
+    return _result(out, lse, return_attn_probs, None if state is None else mask)
 
 
 def _traced_kvcache(q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, k: Optional[torch.Tensor] = None,

@@ -97,11 +97,16 @@ def random_state(like: torch.Tensor, draws: int) -> torch.Tensor:
     if like.device.type != "cuda":
         return torch.stack([torch.randint(2**63 - 1, (), dtype=torch.int64),
                             torch.zeros((), dtype=torch.int64)]).view(torch.uint64)
+    if torch.cuda.is_current_stream_capturing():  # each replay draws anew, on the device
+        return torch.stack([torch.randint(2**63 - 1, (), dtype=torch.int64, device=like.device),
+                            torch.zeros((), dtype=torch.int64, device=like.device)]).view(torch.uint64)
     generator = torch.cuda.default_generators[like.device.index or 0]
     offset, seed = generator.get_offset(), generator.initial_seed()
     generator.set_offset(offset + draws)
-    whole = [n - 2**64 if n >= 2**63 else n for n in (seed, offset)]
-    return torch.tensor(whole, dtype=torch.int64).to(like.device).view(torch.uint64)
+    state = torch.empty(2, dtype=torch.int64, device=like.device)
+    for x, n in zip(state, (seed, offset)):  # numbers of a launch: a copy from the host would be waited for
+        x.fill_(n - 2**64 if n >= 2**63 else n)
+    return state.view(torch.uint64)
 
 
 def state(x: Any) -> torch.Tensor:
@@ -109,6 +114,36 @@ def state(x: Any) -> torch.Tensor:
     if not isinstance(x, torch.Tensor) or x.dtype not in (torch.int64, torch.uint64):
         raise TypeError("rng_state: a tensor of uint64 or int64 is needed")
     return x.contiguous().view(torch.uint64)
+
+
+def scores(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """q kᵀ in fp32, (b, h, sq, sk), of (b, s, heads, d)."""
+    q, k = q.detach().float(), k.detach().float()
+    return torch.einsum("bqhd,bkhd->bhqk", q, k.repeat_interleave(q.shape[2] // k.shape[2], 2))
+
+
+def tanh(x: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(x)
+
+
+def below(x: torch.Tensor, n: int) -> torch.Tensor:
+    """As indices of n rows."""
+    return x.clamp(0, max(n - 1, 0)).long()
+
+
+def weights(s: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """exp(s - the largest that is seen of the row), 0 where nothing is seen."""
+    if not s.shape[-1]:
+        return s
+    s = torch.where(seen, s, -torch.inf)
+    most = s.amax(-1, keepdim=True)
+    return torch.exp(s - torch.where(torch.isinf(most), 0, most))
+
+
+def times(signs: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    """Of the signs' dtype, rounded; `by` is the corner of what there is."""
+    last = (0, signs.shape[3] - by.shape[3], 0, signs.shape[2] - by.shape[2])
+    return (torch.nn.functional.pad(by, last) * signs).to(signs.dtype)
 
 
 def signs(keep: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

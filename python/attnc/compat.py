@@ -33,7 +33,9 @@ def _flash_attn_forward(q: Tensor, k: Tensor, v: Tensor, dropout_p: float,
     state = rng_state_of(None, dropout_p, q, q.shape[0], q.shape[2])
     out, lse = torch.ops.attnc.flash_attn(q, k, v, alibi_slopes, dropout_p, state, softmax_scale, causal,
                                           window_size_left, window_size_right, softcap, False)
-    return out, lse, _mask(return_softmax, state, out, (q.shape[0], q.shape[1], k.shape[1]), dropout_p), state
+    sizes, options = (q.shape[0], q.shape[1], k.shape[1]), (softmax_scale, causal, (window_size_left, window_size_right),
+                                                           softcap, dropout_p)
+    return out, lse, _mask(return_softmax, state, q, k, sizes, options, alibi_slopes), state
 
 
 def _flash_attn_varlen_forward(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor,
@@ -52,15 +54,27 @@ def _flash_attn_varlen_forward(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Te
     out, lse = torch.ops.attnc.flash_attn_varlen(
         q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, None, seqused_k, block_table, alibi_slopes,
         dropout_p, state, softmax_scale, causal, window_size_left, window_size_right, softcap, False)
-    return out, lse, _mask(return_softmax, state, out, (batches, max_seqlen_q, max_seqlen_k), dropout_p), state
+    sizes, options = (batches, max_seqlen_q, max_seqlen_k), (softmax_scale, causal, (window_size_left, window_size_right),
+                                                            softcap, dropout_p)
+    rows = [(cu_seqlens_q, None, max_seqlen_q), (cu_seqlens_k, seqused_k, max_seqlen_k)]
+    return out, lse, _mask(return_softmax, state, q, k, sizes, options, alibi_slopes, rows, block_table), state
 
 
-def _mask(wanted: bool, state: Optional[Tensor], out: Tensor, sizes: Tuple[int, ...],
-          dropout_p: float) -> Tensor:
-    import torch
+def _mask(wanted: bool, state: Optional[Tensor], q: Tensor, k: Tensor, sizes: Tuple[int, ...], options: Tuple[Any, ...],
+          alibi_slopes: Optional[Tensor], rows: Any = None, block_table: Optional[Tensor] = None) -> Tensor:
+    from . import _torch as ops
+    from ._dropout import Rows
+    from ._operators import s_dmask
     if not wanted or state is None:
-        return out.new_empty((0,))
-    return torch.ops.attnc.dropout_mask(state, out, *sizes, dropout_p)
+        return q.new_empty((0,))
+    if block_table is not None:
+        raise NotImplementedError("return_softmax with dropout_p and block_table: S_dmask is not made of keys in pages")
+    return s_dmask(state, q, k, sizes, options, alibi_slopes, rows and tuple(Rows(ops, *x) for x in rows))
+
+
+def _get_block_size_n(device: object, head_dim: int, is_dropout: bool, is_causal: bool) -> int:
+    """How many keys of S_dmask are relative to one largest score: all of a row."""
+    return 1 << 30
 
 
 def _flash_attn_backward(dout: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor,
@@ -206,7 +220,7 @@ def _modules() -> Dict[str, Dict[str, Any]]:
         "flash_attn_func", "flash_attn_kvpacked_func", "flash_attn_qkvpacked_func", "flash_attn_varlen_func",
         "flash_attn_varlen_kvpacked_func", "flash_attn_varlen_qkvpacked_func", "flash_attn_with_kvcache")}
     inner = {f.__name__: f for f in (_flash_attn_forward, _flash_attn_varlen_forward, _flash_attn_backward,
-                                     _flash_attn_varlen_backward)}
+                                     _flash_attn_varlen_backward, _get_block_size_n)}
     three = {"flash_attn_func": _fa3_func, "flash_attn_varlen_func": _fa3_varlen_func,
              "flash_attn_with_kvcache": flash.flash_attn_with_kvcache,
              "flash_attn_combine": flash.flash_attn_combine}

@@ -14,7 +14,7 @@ from typing import Any, Optional, Tuple, Union
 from . import arrays
 from ._arguments import (DTYPES, check_shapes, dtype_of, ops_of, scale_of, slopes_of, softcap_of,
                          splits_of, truth, whole, window_of)
-from ._dropout import probs_wanted, share_of, state_of, with_mask
+from ._dropout import Rows, probs_wanted, share_of, state_of, weighed, weights_of, with_mask
 from ._flash import (Options, Sequences, _Prepared, attend, direct, direct_packed, dropped, keep_direct, prepared,
                      result_of, set_context, usable)  # noqa: F401  set_context is attnc's own
 from ._ops import merged
@@ -39,7 +39,7 @@ def flash_attn_func(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0, sof
     Returns out (b, sq, h, d); with return_attn_probs (out, softmax_lse, S_dmask):
     softmax_lse (b, h, sq) fp32, +inf for a row that sees no key, and S_dmask empty, as
     FlashAttention's is without dropout; with it (b, h, sq, sk), both rounded up to 128, of
-    q's dtype, 1 where a weight is kept and -1 where it is dropped.
+    q's dtype: exp(score - the largest of its row), negative where the weight is dropped.
 
     dropout_p: the share of weights that is dropped, FlashAttention-2's bits of seed and offset;
     those are the GPU's default generator's, which is advanced, elsewhere drawn by the
@@ -71,7 +71,9 @@ def flash_attn_func(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0, sof
     state = state_of(ops, rng_state, q, q.shape[0], q.shape[2]) if dropout else None
     out, lse = attend(ops, q, k, v, options, slopes=slopes, rng_state=state)
     sizes = q.shape[0], q.shape[1], k.shape[1]
-    mask = dropped(ops, q, options, state, *sizes) if dropout and with_mask(return_attn_probs) else None
+    mask = None
+    if dropout and with_mask(return_attn_probs):
+        mask = weighed(ops, dropped(ops, q, options, state, *sizes), weights_of(ops, q, k, options, slopes))
     if key and all(x is y for x, y in zip(given, (q, k, v))):
         keep_direct(key, ops, prepared(ops, q, k, v, options, out))
     return result_of(ops, out, lse, head_dim, return_attn_probs, mask)
@@ -144,6 +146,9 @@ def flash_attn_varlen_func(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor
                          "v have 4: pages, rows, heads, head_dim")
     longest = whole("max_seqlen_q", max_seqlen_q), whole("max_seqlen_k", max_seqlen_k)
     at = (cu_seqlens_q, cu_seqlens_k), longest, (seqused_q, seqused_k)
+    if paged and dropout and with_mask(return_attn_probs):
+        raise NotImplementedError("return_attn_probs with dropout_p and block_table: S_dmask is not made of keys in "
+                                  "pages; rng_state and op dropout_mask say which are kept")
     if paged:
         sequences = packed_over_pages(ops, q, k, v, *at, block_table)
     else:
@@ -159,7 +164,11 @@ def flash_attn_varlen_func(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor
     given, (q, k, v) = (q, k, v), (usable(ops, x) for x in (q, k, v))
     state = state_of(ops, rng_state, q, sequences.b, q.shape[1]) if dropout else None
     out, lse = attend(ops, q, k, v, options, slopes, sequences, rng_state=state)
-    mask = dropped(ops, q, options, state, sequences.b, *longest) if dropout and with_mask(return_attn_probs) else None
+    mask = None
+    if dropout and with_mask(return_attn_probs):
+        mask = dropped(ops, q, options, state, sequences.b, *longest)
+        rows = Rows(ops, cu_seqlens_q, seqused_q, longest[0]), Rows(ops, cu_seqlens_k, seqused_k, longest[1])
+        mask = weighed(ops, mask, weights_of(ops, q, k, options, slopes, rows))
     if short[0] and all(x is y for x, y in zip(given, (q, k, v))):
         keep_packed(short[0], ops, prepared(ops, q, k, v, options, out, sequences), sequences, lengths)
     return result_of(ops, out, lse, head_dim, return_attn_probs, mask)

@@ -1,5 +1,5 @@
 """Lists of blocks (`block_list`) with masks, modifiers, dims, dtypes, layouts, targets and
-schedules, so that every two values meet in some case.
+schedules, so that every two values meet in some case; gradients, too.
 
     blocks.py ATTNC [--cases N] [--seed S] [--shard I/N] [--list]
 
@@ -37,12 +37,19 @@ FACTORS = {
             ("sm_90a", "template=fwd_wgmma,block_m=192,block_n=96", 192, 96),
             ("sm_90a", "template=fwd_wgmma,block_m=64,block_n=64,intra_wg_overlap=false", 64, 64),
             ("sm_90a", "template=fwd_wgmma,block_m=128,block_n=128,scheduler=persistent,o_in_v=true",
-             128, 128)),
+             128, 128),
+            ("sm_80", "template=ref_bwd", 4, 1), ("sm_75", "template=ref_bwd,block_m=8,num_warps=8", 8, 1)),
 }
+
+
+LONG = ("b1 h2 sq200 sk300", "b1 h1 sq260 sk77")
 
 
 def possible(case):
     (rows, keys), (target, schedule, bm, bn) = case["block"], case["how"]
+    gradients = "ref_bwd" in schedule
+    if gradients and (case["shape"] in LONG or "return_lse" not in case["more"]):
+        return False
     wide = "bm=192" in schedule or bm == 192
     return not (rows % bm or keys % bn or (target == "sm_75" and case["dtype"] == "bf16")
                 or (wide and "128" in case["dims"]))
@@ -60,7 +67,7 @@ def spec_of(case):
 
 def made(case, _):
     target, schedule = case["how"][:2]
-    return factors.Case(spec_of(case), target, case["shape"], schedule)
+    return factors.Case(spec_of(case), target, case["shape"], schedule, op="bwd" if "bwd" in schedule else "fwd")
 
 
 def main():
