@@ -148,8 +148,13 @@ class Functions(common.Case):
         oracle.check(self, out, q, k, v, q.shape[-1] ** -0.5, causal, window, lse)
 
     def test_signatures(self):
+        """Names, order and defaults, and every one annotated."""
+        empty = inspect.Parameter.empty
         for name, wanted in SIGNATURES.items():
-            self.assertEqual(str(inspect.signature(getattr(attnc, name))), wanted, name)
+            found = inspect.signature(getattr(attnc, name))
+            self.assertNotIn(empty, [p.annotation for p in found.parameters.values()], name)
+            plain = [p.replace(annotation=empty) for p in found.parameters.values()]
+            self.assertEqual(str(inspect.Signature(plain)), wanted, name)
 
     def test_positional(self):
         """All eleven, in FlashAttention's order."""
