@@ -45,10 +45,10 @@ def _flash_attn_varlen_forward(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Te
                                alibi_slopes: Optional[Tensor] = None, return_softmax: bool = False,
                                block_table: Optional[Tensor] = None, leftpad_k: Optional[Tensor] = None,
                                seqused_k: Optional[Tensor] = None,
-                               zero_tensors: bool = False) -> Tuple[Any, ...]:
+                               zero_tensors: bool = False, num_splits: int = 0) -> Tuple[Any, ...]:
     import torch
     from ._operators import rng_state_of
-    refuse(leftpad_k=leftpad_k)
+    refuse(leftpad_k=leftpad_k, num_splits=num_splits)
     batches = cu_seqlens_q.shape[0] - 1
     state = rng_state_of(None, dropout_p, q, batches, q.shape[1])
     out, lse = torch.ops.attnc.flash_attn_varlen(

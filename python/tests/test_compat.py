@@ -47,6 +47,18 @@ class Compat(common.Case):
         self.addCleanup(sys.modules.pop, "flash_attn", None)
         self.raises(RuntimeError, "flash_attn is imported already", attnc.compat.install)
 
+    def test_packed_forward(self):
+        """num_splits, which FlashAttention has there since August 2026: 0 is none, more is refused."""
+        from flash_attn.flash_attn_interface import _flash_attn_varlen_forward
+        q, k, v = (x.flatten(0, 1) for x in (self.q, self.k, self.v))
+        at = tuple(torch.tensor(x, dtype=torch.int32) for x in ((0, 24, 48), (0, 40, 80)))
+        given = (q, k, v, *at, 24, 40, 0.0, None, True)
+        out, lse, _, _ = _flash_attn_varlen_forward(*given, num_splits=0)
+        wanted = attnc.flash_attn_func(self.q, self.k, self.v, causal=True)
+        self.assertTrue(torch.equal(out.view(wanted.shape), wanted))
+        self.assertEqual(lse.shape, (4, 48))
+        self.raises(RuntimeError, "num_splits=2 is not supported", _flash_attn_varlen_forward, *given, num_splits=2)
+
     def test_dropout_by_state(self):
         from flash_attn.flash_attn_interface import _flash_attn_forward
         torch.manual_seed(3)
