@@ -21,13 +21,13 @@ HOW = {
     ("bwd_mma", "passes=2,num_stages=2,block_m=16,block_n=64,num_warps=4"): TARGETS[1:],
     ("bwd_mma", "passes=3,num_stages=1,block_m=16,dq_stages=1"): TARGETS,
     ("bwd_mma", "passes=3,num_stages=2,block_m=16,dq_stages=2,dq_block_n=16"): TARGETS[1:],
+    ("bwd_mma", "passes=1"): TARGETS,
+    ("bwd_mma", "passes=1,num_stages=2,block_m=32,block_n=32,num_warps=2"): TARGETS[1:],
+    ("bwd_mma", "passes=1,num_stages=1,block_m=32,block_n=128,num_warps=8"): TARGETS,
     ("bwd_wgmma", ""): ("sm_90a",),
     ("bwd_wgmma", "passes=2,num_stages=2,block_m=16,block_n=64,num_warps=8,dq_block_m=64,dq_block_n=32"): ("sm_90a",),
     ("bwd_wgmma", "passes=3,num_stages=1,block_m=16,block_n=128,num_warps=12,dq_stages=1,dq_block_m=128,"
                   "dq_block_n=16"): ("sm_90a",),
-    ("bwd_mma", "passes=1"): TARGETS,
-    ("bwd_mma", "passes=1,num_stages=2,block_m=32,block_n=32,num_warps=2"): TARGETS[1:],
-    ("bwd_mma", "passes=1,num_stages=1,block_m=64,block_n=128,num_warps=8"): TARGETS,
 }
 LENGTHS = ("", "cu_seqlens_q cu_seqlens_k", "cu_seqlens_q", "cu_seqlens_k", "seqused_q seqused_k", "seqused_k",
            "cu_seqlens_q cu_seqlens_k seqused_k", "leftpad_k", "seqused_k leftpad_k", "cu_seqlens_k leftpad_k")
@@ -77,12 +77,12 @@ def has_registers(case):
 
 
 def all_at_once(case):
-    """Of bwd_mma with passes=1: gradients, a tile of dq and what comes of 64 rows beside them."""
+    """Of bwd_mma with passes=1: a warp keeps both gradients; eight have 32 columns of dq in turns."""
     both, _ = wide(case)
-    how = case["how"][1]
-    if "deterministic" in case["more"] or both > 192 or (case["target"] == "sm_75" and both > 128):
+    dim = int(case["dims"].split()[1])
+    if "deterministic" in case["more"] or both > (128 if case["target"] == "sm_75" else 192):
         return False
-    return both <= 128 and not (case["score"] and case["dropout"]) and case["target"] != "sm_75" if "block_m=64" in how else True
+    return dim % 32 == 0 or "num_warps=8" not in case["how"][1]
 
 
 def grads_of(case):
