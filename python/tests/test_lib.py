@@ -50,7 +50,7 @@ class Tables(common.Case):
 
     def test_signature(self):
         """Every row of the header's tables: a call of a spec with all fields has them."""
-        fields = dict(return_lse=True, alibi_slopes="h", bias=dict(axes=["kv"], dtype="fp32"),
+        fields = dict(return_lse=True, return_o_lo=True, alibi_slopes="h", bias=dict(axes=["kv"], dtype="fp32"),
                       prefix_len=True, softcap=2.0, sink="fp32", mask_bits="new",
                       page_table="kv", block_list=dict(block=[64, 64]), dropout=True,
                       grad=["lse", "alibi_slopes", "bias", "sink"])
