@@ -30,17 +30,29 @@ part_of(Tb *t, const WorkRegion *r, Idx i, int row, int n)
   return v_rows(t_region(t, r), i_int(0), i, i_int(row), n);
 }
 
+/* For a step rows alone that are somebody's. */
+static void
+store_rows(Tb *t, const ItemSums *x, Tile o)
+{
+  const Tile rows[OF_ROW] = {*x->sm->g, *x->sm->b, *x->sm->l};
+  int n = x->rows;
+  Idx own = x->item->own, there = partition_rows_there(x->part, &x->item->w);
+  t_store_sums(t, v_until(part_of(t, x->parts->o, own, 0, n), there), o);
+  for (int k = 0; k < OF_ROW; k++) {
+    View v = part_of(t, x->parts->rows, own, k * n, n);
+    t_store_rows(t, v_until(v, i_add(there, k * n)), rows[k]);
+  }
+}
+
 static void
 store_part(Tb *t, const ItemSums *x, Tile o)
 {
   const Tile rows[OF_ROW] = {*x->sm->g, *x->sm->b, *x->sm->l};
   int n = x->rows;
-  if (x->parts->combined)
-    t_store_sums(t, part_of(t, x->parts->o, x->item->own, 0, n), o);
-  else
-    t_store_part(t, part_of(t, x->parts->o, x->item->own, 0, 1), o);
+  View v = part_of(t, x->parts->o, x->item->own, 0, 1);
+  t_store_part(t, v, o);
   for (int k = 0; k < OF_ROW; k++) {
-    View v = part_of(t, x->parts->rows, x->item->own, k * n, n);
+    v = part_of(t, x->parts->rows, x->item->own, k * n, n);
     t_store_rows(t, v, rows[k]);
   }
 }
@@ -48,8 +60,10 @@ store_part(Tb *t, const ItemSums *x, Tile o)
 void
 item_sums_store(Tb *t, const ItemSums *x, Tile o)
 {
+  void (*store)(Tb *, const ItemSums *, Tile) =
+      x->parts->combined ? store_rows : store_part;
   T_IF (t, i_lt(1, x->item->parts))
-    store_part(t, x, o);
+    store(t, x, o);
 }
 
 Idx
@@ -134,7 +148,8 @@ typedef struct Rows {
   SplitItem item;
   Softmax *sm;
   int n;         /* a warp each */
-  Idx q0, first; /* the first one's position, and which of the block's rows it is */
+  Idx q0, first; /* the first one's position, and which of the block's rows it is … */
+  Idx there;     /* … of so many */
 } Rows;
 
 /* Parts that are on their way at once: registers for the columns of a lane. */
@@ -144,14 +159,14 @@ parts_at_once(const Rows *x)
   return x->part->call->dv <= 256 ? 4 : 2;
 }
 
-/* Of block `nth` of the region's, each of `rows` rows; from `behind` on nothing is read. */
+/* Of block `nth` of the region's, from its row `from` on: those that are somebody's. */
 static View
-rows_of_part(Tb *t, const Rows *x, const WorkRegion *r, Idx nth, int behind)
+rows_of_part(Tb *t, const Rows *x, const WorkRegion *r, Idx nth, int from)
 {
   const Tensor *region = t_region(t, r);
-  Idx first = i_add(x->first, behind - x->part->bm);
+  Idx first = i_add(x->first, from);
   View v = v_rows(region, i_int(0), nth, first, x->n);
-  return v_until(v, i_int(behind));
+  return v_until(v, i_add(x->there, from));
 }
 
 typedef struct RowsPart {
@@ -168,10 +183,10 @@ load_rows(Tb *t, const Rows *x, Idx part)
   Idx heads = partition_heads_of_batch(x->part);
   Idx nth = i_add(x->item.first, i_mul(part, heads));
   for (int k = 0; k < OF_ROW; k++) {
-    View v = rows_of_part(t, x, x->parts->rows, nth, (k + 1) * bm);
+    View v = rows_of_part(t, x, x->parts->rows, nth, k * bm);
     *to[k] = t_load_rows(t, v);
   }
-  r.o = t_load(t, rows_of_part(t, x, x->parts->o, nth, bm));
+  r.o = t_load(t, rows_of_part(t, x, x->parts->o, nth, 0));
   return r;
 }
 
@@ -246,6 +261,7 @@ combine(Tb *t, const Partition *part, const ItemParts *parts, int n)
     x.item = splits_item(t, part, parts->plan, i);
     Idx before = i_mul(group, each);
     x.q0 = i_add(x.item.w.q0, before);
+    x.there = partition_rows_there(part, &x.item.w);
     Idx leads = i_lt(x.item.part, 1), several = i_lt(1, x.item.parts);
     several = i_and(leads, several);
     T_WORK (t, i_and(x.item.is, several)) {

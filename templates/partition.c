@@ -227,6 +227,13 @@ partition_order(const Case *c, const Partition *p)
   return x;
 }
 
+Idx
+partition_rows_there(const Partition *p, const WorkTile *w)
+{
+  Idx positions = i_sub(w->seq.call->sq, w->q0);
+  return i_min(p->bm / p->pack * p->pack, i_mul(positions, p->pack));
+}
+
 View
 partition_rows(const Partition *p, const WorkTile *w, const Tensor *x)
 {

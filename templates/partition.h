@@ -112,6 +112,7 @@ WorkTile partition_slot(Tb *, const Partition *, Idx slot);
 /* The block's rows of a tensor of queries.  Rows behind the last whole position are
  * nobody's. */
 View partition_rows(const Partition *, const WorkTile *, const Tensor *);
+Idx partition_rows_there(const Partition *, const WorkTile *); /* how many are somebody's */
 /* The key tiles of a block. */
 Walk partition_keys(Tb *, const Partition *, const WorkTile *);
 /* The same walk, by the lists of classes.c. */
