@@ -34,8 +34,8 @@ typedef struct Explain {
   json_t *recipe, *schedules, *chosen; /* chosen: in the recipe */
   json_t *key, *spec_json;
   int block_m, block_n;
-  attnc_tile_counts tiles;
-  bool has_tiles, listed; /* listed: by a first launch */
+  attnc_tile_counts tiles, dq; /* dq: of the pass that gives it, where it has its own */
+  bool has_tiles, listed;      /* listed: by a first launch */
   MaskPicture picture;
   Assembled sass;
   bool has_sass;
@@ -108,6 +108,18 @@ assemble(Explain *x, attnc_error *e)
                : ATTNC_OK;
 }
 
+/* Tiles of the pass for dq, of op bwd in passes. */
+static attnc_status
+count_dq(Explain *x, attnc_error *e)
+{
+  int m = (int)json_integer_value(json_object_get(x->chosen, "dq_block_m"));
+  int n = (int)json_integer_value(json_object_get(x->chosen, "dq_block_n"));
+  x->dq.size = sizeof x->dq;
+  if (m <= 0 || n <= 0)
+    return ATTNC_OK;
+  return attnc_tiles(x->spec.spec, &x->sizes, m, n, &x->dq, NULL, 0, e);
+}
+
 static attnc_status
 compile(Explain *x, attnc_error *e)
 {
@@ -123,6 +135,7 @@ compile(Explain *x, attnc_error *e)
     x->tiles.size = sizeof x->tiles;
     TRY(attnc_tiles(x->spec.spec, &x->sizes, x->block_m, x->block_n, &x->tiles, NULL, 0,
                     e));
+    TRY(count_dq(x, e));
     TRY(mask_picture_open(&x->picture, x->c, &x->spec, &x->sizes, x->block_m, x->block_n,
                           e));
     const char *how = json_string_value(json_object_get(x->chosen, "classes"));
@@ -357,18 +370,28 @@ put_chosen(const Explain *x, Str *s)
 }
 
 static void
+put_counts(const Explain *x, const char *name, const attnc_tile_counts *n, const char *m,
+           const char *k, Str *s)
+{
+  double all = (double)(n->q_tiles * n->kv_tiles);
+  put_line(s, name,
+           arena_printf(x->c->arena,
+                        "%lld x %lld of %lldx%lld: %lld empty, %lld partial, %lld full; "
+                        "%lld are computed (%.0f %%)",
+                        (long long)n->q_tiles, (long long)n->kv_tiles,
+                        json_integer_value(json_object_get(x->chosen, m)),
+                        json_integer_value(json_object_get(x->chosen, k)),
+                        (long long)n->empty, (long long)n->partial, (long long)n->full,
+                        (long long)n->visited,
+                        all > 0 ? 100 * (double)n->visited / all : 0.0));
+}
+
+static void
 put_tiles(const Explain *x, Str *s)
 {
-  const attnc_tile_counts *n = &x->tiles;
-  double all = (double)(n->q_tiles * n->kv_tiles);
-  put_line(s, "tiles",
-           arena_printf(x->c->arena,
-                        "%lld x %lld of %dx%d: %lld empty, %lld partial, %lld full; "
-                        "%lld are computed (%.0f %%)",
-                        (long long)n->q_tiles, (long long)n->kv_tiles, x->block_m,
-                        x->block_n, (long long)n->empty, (long long)n->partial,
-                        (long long)n->full, (long long)n->visited,
-                        all > 0 ? 100 * (double)n->visited / all : 0.0));
+  put_counts(x, "tiles", &x->tiles, "block_m", "block_n", s);
+  if (x->dq.q_tiles)
+    put_counts(x, "  of dq", &x->dq, "dq_block_m", "dq_block_n", s);
   if (x->listed)
     put_line(
         s, "  listed",
@@ -452,6 +475,15 @@ json_dumps_of(const Explain *x)
   return j;
 }
 
+static json_t *
+json_counts(const attnc_tile_counts *n)
+{
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "q_tiles", (json_int_t)n->q_tiles,
+                   "kv_tiles", (json_int_t)n->kv_tiles, "empty", (json_int_t)n->empty,
+                   "partial", (json_int_t)n->partial, "full", (json_int_t)n->full,
+                   "visited", (json_int_t)n->visited);
+}
+
 static int
 print_json(const Explain *x)
 {
@@ -470,13 +502,9 @@ print_json(const Explain *x)
     json_object_set(j, "model", (json_t *)(uintptr_t)row);
   json_object_set(j, "key", json_object_get(x->key, "key"));
   if (x->has_tiles)
-    json_object_set_new(
-        j, "tiles",
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "q_tiles", (json_int_t)x->tiles.q_tiles,
-                  "kv_tiles", (json_int_t)x->tiles.kv_tiles, "empty",
-                  (json_int_t)x->tiles.empty, "partial", (json_int_t)x->tiles.partial,
-                  "full", (json_int_t)x->tiles.full, "visited",
-                  (json_int_t)x->tiles.visited));
+    json_object_set_new(j, "tiles", json_counts(&x->tiles));
+  if (x->dq.q_tiles)
+    json_object_set_new(j, "dq_tiles", json_counts(&x->dq));
   if (x->has_tiles)
     json_object_set_new(j, "mask", mask_json(&x->picture));
   if (options_has(&x->c->opt, OPT_ALL))

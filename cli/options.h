@@ -156,8 +156,10 @@ extern const Command command_table[CMD_COUNT];
     "PTX version to write, 7.0 or above (the lowest that suffices)")                       \
   X(SHAPE, "shape", 0, "SIZES", CMD_SHAPED,                                                \
     "sizes, as in \"b2 h8/2 sq128 sk256\"; s sets sq and sk")                              \
-  X(OP, "op", 0, "OP", CMD_BIT(RUN) | CMD_BIT(COMPILE) | CMD_BIT(TUNE) | CMD_BIT(PACK),    \
-    "what of the spec is computed: fwd, append, merge, dropout_mask (fwd)")                \
+  X(OP, "op", 0, "OP",                                                                     \
+    CMD_BIT(RUN) | CMD_BIT(COMPILE) | CMD_BIT(TUNE) | CMD_BIT(PACK) | CMD_BIT(EXPLAIN) |   \
+        CMD_BIT(KEY),                                                                      \
+    "what of the spec is computed: fwd, bwd, append, merge, dropout_mask (fwd)")           \
   X(SCHEDULE, "schedule", 0, "S", CMD_PINNED,                                              \
     "pin the schedule: template=fwd_mma,block_m=64,block_n=64,num_stages=2,…")             \
   X(WITHIN, "schedule", 0, "S", CMD_BIT(TUNE),                                             \

@@ -405,6 +405,8 @@ bwd_cost(const Case *c, const Sched *sched)
   const Bwd *s = bwd_of(sched);
   Case k = cost_assume(c);
   SchedCost r = {.ctas_sm = 32};
+  if (bwd_refuse(c, sched, NULL)) /* whose tiles no warps may have */
+    return r;
   for (int i = 0; i < PASS_COUNT; i++) {
     if (!bwd_has_pass(s, (Pass)i))
       continue;

@@ -219,6 +219,18 @@ class Explain(Case):
         rows = [line for line in text.splitlines() if re.fullmatch(r"  [.+#]+", line)]
         self.assertTrue(4 <= len(rows) <= 32 and all(len(row) <= 66 for row in rows))
 
+    def test_gradients(self):
+        """Of op bwd the tiles of each pass; schedules of all numbers of passes, refused ones too."""
+        shape = ("--op", "bwd", "--shape", "b1 h4 s256", "--arch", "sm_80")
+        pins = ("template=bwd_mma,passes=2,num_stages=2,block_m=16,block_n=64,num_warps=4,dq_block_m=64,dq_block_n=32,"
+                "dq_warps=4,dq_stages=1")
+        j = self.json("explain", self.spec(), *shape, "--schedule", pins, "--all")
+        self.assertEqual((j["tiles"]["q_tiles"], j["tiles"]["kv_tiles"]), (16, 4))
+        self.assertEqual((j["dq_tiles"]["q_tiles"], j["dq_tiles"]["kv_tiles"]), (4, 8))
+        self.assertEqual(j["key"], self.json("key", self.spec(), *shape, "--schedule", pins)["key"])
+        said = {row.get("passes") for row in j["schedules"] if "reason" in row}
+        self.assertLessEqual({1, 2, 3}, said)
+
     def test_dump(self):
         ptx = self.attnc("explain", self.spec(), "--dump=ptx").stdout
         self.assertIn(".entry", ptx)

@@ -104,7 +104,7 @@ class Completion(Case):
         self.assertEqual(complete(at + "num_", 3), ["num_stages=", "num_warps="])
         self.assertEqual(complete(at + "block_m = 64,pi", 5), ["64,pingpong="])
         self.assertEqual(complete("run --schedule = sch", 4), ["scheduler="])
-        self.assertEqual(len(complete("run --schedule =", 3)), 39)
+        self.assertEqual(len(complete("run --schedule =", 3)), 44)
         self.assertEqual(complete(at + "block_m =", 4), [])
         self.assertEqual(complete(at + "block_m = 6", 5), [])
         self.assertEqual(complete(at + "block_m = 64 --ver", 6), ["--verify", "--version"])
