@@ -232,6 +232,19 @@ bwd_slopes(Tb *t, Tile steep, Tile dp, Tile delta, TileIter j, Tile drop)
 }
 
 Tile
+bwd_finite_behind(Tb *t, const Call *p, Tile ds, Idx behind)
+{
+  double most = p->dt == DT_F16 ? 65504 : 0x1p127;
+  Tile *x = t_var(t, ds);
+  T_IF (t, i_lt(p->sk, behind)) {
+    Tile above = t_const(t, most), below = t_const(t, -most);
+    Tile some = t_min(t, *x, above);
+    *x = t_max(t, some, below);
+  }
+  return *x;
+}
+
+Tile
 bwd_scaled(Tb *t, Tile x)
 {
   Tile scale = t_scalar(t, ATTNC_SOFTMAX_SCALE, 1);

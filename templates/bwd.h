@@ -67,6 +67,9 @@ BwdWeights bwd_weights(Tb *, const Call *, const Mask *, Tile x, At, TileIter, T
                        Tile drop);
 /* dS of `steep` and dO Vᵀ: of what is hidden 0, be it NaN. */
 Tile bwd_slopes(Tb *, Tile steep, Tile dp, Tile delta, TileIter, Tile drop);
+/* Where dQ is a sum over a block of keys that ends at `behind`: past the last key K is
+ * zeros, but a weight may be anything, and 0 times what is finite is nothing. */
+Tile bwd_finite_behind(Tb *, const Call *, Tile ds, Idx behind);
 /* Times softmax_scale. */
 Tile bwd_scaled(Tb *, Tile);
 Tile bwd_kept(Tb *, const Call *, Tile); /* times the factor of weights that are kept */

@@ -59,3 +59,19 @@ bwd_sums_out(Build *b, const WorkRegion *region)
       rows_out(t, p, &w, sums, box);
   }
 }
+
+/* ---- what they cost ---- */
+
+/* Zeros, and dQ of the sums, at the rate of memory: of each element 4 bytes written, 4
+ * read, and those of dq; and the gap of one step more than passes have, an estimate as
+ * COST_ITEMS is. */
+enum { GAP = 3000 };
+
+double
+bwd_sums_clocks(const Case *c)
+{
+  const Target *g = c->target;
+  double each = 2 * dtype_bytes(DT_F32) + dtype_bytes(c->spec->dtype[ATTNC_Q]);
+  double n = (double)c->b * (double)c->h * (double)c->sq * c->spec->head_dim;
+  return n * each / (g->mem_clk * c->sms) + GAP;
+}

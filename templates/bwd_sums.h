@@ -19,5 +19,7 @@ const WorkRegion *bwd_sums(Build *, const Call *host);
 View bwd_sum_rows(const Seq *, const Tensor *sums, Idx b, Idx h, Idx row, int n);
 /* The entry "dq". */
 void bwd_sums_out(Build *, const WorkRegion *);
+/* What zeros and that entry take of a multiprocessor, in clocks. */
+double bwd_sums_clocks(const Case *);
 
 #endif

@@ -1,12 +1,14 @@
-/* bwd_wgmma: gradients by wgmma and TMA, without atomics: a pass over blocks of keys, which
- * keep dK and dV of their rows in registers while queries go by, and one over blocks of
- * queries for dQ, each of which computes the scores again.  Shah et al., FlashAttention-3
- * (2024): one warp feeds warpgroups of 64 rows each, that of the scores and that of dO Vᵀ
- * run beside each other, and so do the two that are made of them.
+/* bwd_wgmma: gradients by wgmma and TMA: a pass over blocks of keys, which keep dK and dV
+ * of their rows in registers while queries go by, and one over blocks of queries for dQ,
+ * each of which computes the scores again; or all in one, which adds to dQ in workspace.
+ * Shah et al., FlashAttention-3 (2024): one warp feeds warpgroups of 64 rows each, that of
+ * the scores and that of dO Vᵀ run beside each other, and so do the two that are made of
+ * them.
  *
  * In the pass over keys scores are Sᵀ = K Qᵀ: Pᵀ and dSᵀ are left operands as they stand in
  * registers, and a warpgroup needs nothing that another one has.  Query heads that share a
  * key head follow each other in one CTA. */
+#include "templates/bwd_sums.h"
 #include "templates/fwd.h"
 #include "templates/partition.h"
 #include "templates/sched_bwd_wgmma.h"
@@ -49,6 +51,8 @@ typedef struct Keys {
   Mask mask;
   Ring *k, *v; /* v NULL: nothing is multiplied with it */
   Stream q, dout;
+  Smem ds;            /* of all in one pass: dSᵀ of all warpgroups … */
+  const Tensor *sums; /* … and what dQ is added up in; else NULL */
 } Keys;
 
 /* The tiles of queries that see the block, of a query head. */
@@ -79,10 +83,16 @@ load_rows(Tb *t, const Keys *c, const Stream *s, Idx h, TileIter j, const Idx *w
   t_producer_load(t, s->columns, .src = w_seen(column, j));
 }
 
+/* What is behind the end of a sequence is in rows of dk and dv that are nobody's; but dQ is
+ * a sum over all rows: there it is zeros. */
 static View
 keys_by_tma(const Keys *c, const Tensor *x)
 {
-  return seq_keys_by_tma(&c->w.seq, x, c->w.hk, c->w.k0, c->s->bn);
+  const Seq *seq = &c->w.seq;
+  if (!c->sums)
+    return seq_keys_by_tma(seq, x, c->w.hk, c->w.k0, c->s->bn);
+  Idx first = i_max(c->w.k0, i_sub(1, x->rows));
+  return seq_keys(seq, x, c->w.hk, first, c->s->bn);
 }
 
 static void
@@ -104,6 +114,7 @@ load_keys(Tb *t, const Keys *c)
 /* What one warpgroup has of the block. */
 typedef struct Mine {
   Smem k, v;
+  Smem all;      /* K of the whole block */
   Tile *dk, *dv; /* NULL: not of this pass */
   Idx h;         /* the query head at hand */
   Tile drops;    /* NULL: no weight is dropped */
@@ -130,12 +141,55 @@ column(Tb *t, const Stream *s)
   return x;
 }
 
-/* Sᵀ beside V dOᵀ; then dV += Pᵀ dO beside dK += dSᵀ Q.  What is multiplied from registers
- * is ready before the first of the two begins. */
+/* dSᵀ of the warpgroup's keys, for all of them, once nobody reads the tile's before. */
+static void
+share(Tb *t, const Keys *c, Tile ds)
+{
+  t_sync_role(t);
+  t_put(t, team_rows(t, c->ds, c->s->bm), ds);
+}
+
+/* Of the tile's part of dQ this warpgroup's: 64 queries, and where there are fewer of those
+ * than warpgroups a panel of the columns. */
+typedef struct Part {
+  Idx rows, panel;
+  int cols;
+} Part;
+
+static Part
+part_of(Tb *t, const Keys *c)
+{
+  int n = bwd_wgmma_teams(c->s, c->pass) * ROWS / c->s->bm; /* that share rows */
+  Idx team = i_team(t), rows = i_div(team, n), panel = i_mod(team, n);
+  return (Part){.rows = rows, .panel = panel, .cols = n > 1 ? ROWS : c->p->d};
+}
+
+/* In flight. */
+static Tile
+product_of_dq(Tb *t, const Keys *c, const Mine *my)
+{
+  Part part = part_of(t, c);
+  t_fence_async(t);
+  t_sync_role(t);
+  Smem ds = s_trans(s_panel(c->ds, part.rows, ROWS));
+  return t_dot(t, ds, s_panel(my->all, part.panel, part.cols));
+}
+
+static void
+add_dq(Tb *t, const Keys *c, const Mine *my, TileIter j, Tile dq)
+{
+  Part part = part_of(t, c);
+  Idx row = i_add(j.k0, i_mul(part.rows, ROWS)), first = i_mul(part.panel, ROWS);
+  View v = bwd_sum_rows(&c->w.seq, c->sums, c->w.b, my->h, row, ROWS);
+  t_reduce_cols(t, v, dq, first);
+}
+
+/* Sᵀ beside V dOᵀ; then dV += Pᵀ dO beside dK += dSᵀ Q, and between them where all is one
+ * pass dQ = dS K.  What is multiplied from registers is ready before the first begins. */
 static void
 step_keys(Tb *t, const Keys *c, const Mine *my, Walk *walk, TileIter j)
 {
-  Tile dp = NULL, ds = NULL;
+  Tile dp = NULL, ds = NULL, dq = NULL;
   Slot q = t_consumer_wait(t, c->q.ring);
   j = t_told(t, walk, q, j);
   At at = place(t, c, my, j);
@@ -151,15 +205,25 @@ step_keys(Tb *t, const Keys *c, const Mine *my, Walk *walk, TileIter j)
     Tile delta = column(t, &c->dout);
     dp = t_wait(t, dp);
     ds = bwd_slopes(t, w.steep, dp, delta, j, drop);
+    if (c->sums)
+      ds = bwd_finite_behind(t, c->p, ds, i_add(at.k, ROWS));
     ds = t_cvt(t, ds, c->p->dt);
   }
+  if (c->sums)
+    share(t, c, ds);
   if (my->dv)
     *my->dv = t_dot_acc(t, *my->dv, w.p, dout.s);
+  if (c->sums)
+    dq = product_of_dq(t, c, my);
   if (my->dk)
     *my->dk = t_dot_acc(t, *my->dk, ds, q.s);
   if (my->dv)
     *my->dv = t_wait(t, *my->dv);
   t_consumer_release(t, dout);
+  if (c->sums) {
+    dq = t_wait(t, dq);
+    add_dq(t, c, my, j, dq);
+  }
   if (my->dk)
     *my->dk = t_wait(t, *my->dk);
   t_consumer_release(t, q);
@@ -179,6 +243,8 @@ static void
 finish_keys(Tb *t, const Keys *c, const Mine *my)
 {
   const Call *p = c->p;
+  if (c->sums)
+    t_sync_role(t); /* of K all have read all rows */
   if (my->dk) {
     Tile dk = bwd_scaled(t, *my->dk);
     put_out(t, c, p->at[ATTNC_DK], my->k, dk);
@@ -199,6 +265,7 @@ compute_keys(Tb *t, const Keys *c)
     v = t_consumer_wait(t, c->v);
   Mine my = {.k = team_rows(t, k.s, p->d)};
   my.v = team_rows(t, v.s, p->dv);
+  my.all = s_cols(k.s, p->d);
   if (c->pass != PASS_DV) {
     Tile zero = t_zero(t, ROWS, p->d);
     my.dk = t_var(t, zero);
@@ -234,7 +301,8 @@ block_of_keys(Tb *t, const Keys *c)
 }
 
 static void
-of_keys(Tb *t, const Call *p, const BwdHopper *s, Pass pass, const BwdRows *rows)
+of_keys(Tb *t, const Call *p, const BwdHopper *s, Pass pass, const BwdRows *rows,
+        const WorkRegion *sums)
 {
   Keys c = {.s = s, .pass = pass, .w = bwd_keys_of_cta(t, p, s->bn)};
   SmemLayout l = bwd_wgmma_layout(p->spec, s, pass);
@@ -249,10 +317,15 @@ of_keys(Tb *t, const Call *p, const BwdHopper *s, Pass pass, const BwdRows *rows
     c.dout.column = t_region(t, rows->delta);
     c.dout.columns = layout_ring(t, &l, PART_DELTA);
   }
+  if (sums) {
+    c.ds = layout_smem(t, &l, PART_P);
+    c.sums = t_region(t, sums);
+  }
   T_WORK (t, c.w.is) {
     c.w.seq = sequence(t, p, c.w.b);
     c.p = c.w.seq.call;
     c.mask = mask_turned(&c.p->mask);
+    c.mask.step = sums ? SUM_ROWS : 0;
     block_of_keys(t, &c);
   }
 }
@@ -402,31 +475,44 @@ emit(Build *b, const Call *call, const Sched *sched)
 {
   const BwdHopper *s = bwd_hopper_of(sched);
   BwdRows rows = bwd_rows(b, call);
-  for (int i = PASS_DKDV; i <= PASS_DK; i++)
+  bool fused = s->passes == 1;
+  const WorkRegion *sums = fused ? bwd_sums(b, call) : NULL;
+  for (int i = PASS_DKDV; i <= PASS_FUSED; i++)
     if (bwd_is_of((Pass)i, s->passes))
       T_ENTRY (b, t, bwd_pass_names[i], .warps = warps_of(s, (Pass)i))
-        of_keys(t, t_call(t), s, (Pass)i, &rows);
-  T_ENTRY (b, t, bwd_pass_names[PASS_DQ], .warps = warps_of(s, PASS_DQ))
-    of_queries(t, t_call(t), s, &rows);
+        of_keys(t, t_call(t), s, (Pass)i, &rows, sums);
+  if (fused)
+    bwd_sums_out(b, sums);
+  else
+    T_ENTRY (b, t, bwd_pass_names[PASS_DQ], .warps = warps_of(s, PASS_DQ))
+      of_queries(t, t_call(t), s, &rows);
 }
 
 static void
 print(const Sched *sched, Str *out)
 {
   const BwdHopper *s = bwd_hopper_of(sched);
-  str_printf(out,
-             "bwd_wgmma %s %dx%d, %d warpgroups, %d stage%s; dq %dx%d, %d warpgroups, %d "
-             "stage%s",
-             s->passes == 2 ? "dk and dv" : "dv, dk", s->bm, s->bn, s->bn / ROWS, s->stages,
-             s->stages == 1 ? "" : "s", s->dq_block_m, s->dq_block_n, s->dq_block_m / ROWS,
-             s->dq_stages, s->dq_stages == 1 ? "" : "s");
+  static const char *const gives[] = {[1] = "fused", [2] = "dk and dv", [3] = "dv, dk"};
+  str_printf(out, "bwd_wgmma %s %dx%d, %d warpgroups, %d stage%s", gives[s->passes], s->bm,
+             s->bn, s->bn / ROWS, s->stages, s->stages == 1 ? "" : "s");
+  if (s->passes > 1)
+    str_printf(out, "; dq %dx%d, %d warpgroups, %d stage%s", s->dq_block_m, s->dq_block_n,
+               s->dq_block_m / ROWS, s->dq_stages, s->dq_stages == 1 ? "" : "s");
+}
+
+/* Additions of four numbers at once. */
+static int
+ptx(const Target *g, const Sched *sched)
+{
+  (void)g;
+  return bwd_hopper_of(sched)->passes == 1 ? 81 : 0;
 }
 
 static const SchedField options[] = {BWD_WGMMA_OPTIONS(SCHED_ROW)};
 
 const Template bwd_wgmma = {
     .name = "bwd_wgmma",
-    .what = "gradients, FlashAttention-3 on wgmma and TMA, without atomics: sm_90a",
+    .what = "gradients, FlashAttention-3 on wgmma and TMA, in passes or in one: sm_90a",
     .op = ATTNC_OP_BWD,
     .revision = 1,
     .options = options,
@@ -439,5 +525,6 @@ const Template bwd_wgmma = {
     .initial = bwd_wgmma_initial,
     .emit = emit,
     .print = print,
+    .ptx = ptx,
     .codegen_level = 2,
 };

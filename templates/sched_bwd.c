@@ -2,6 +2,7 @@
 #include "templates/sched_bwd.h"
 
 #include "templates/bwd.h"
+#include "templates/bwd_sums.h"
 #include "templates/cost.h"
 #include "templates/extremes.h"
 #include "templates/fwd.h"
@@ -385,20 +386,6 @@ pass_clocks(const Case *c, const Sched *sched, Pass pass)
   return cost_clocks(c, &part, &clocks);
 }
 
-/* Zeros, and dQ of the sums, at the rate of memory: of each element 4 bytes written, 4
- * read, and those of dq; and the gap of one step more than passes have, an estimate as
- * COST_ITEMS is. */
-enum { GAP = 3000 };
-
-static double
-sums_clocks(const Case *c)
-{
-  const Target *g = c->target;
-  double each = 2 * dtype_bytes(DT_F32) + dtype_bytes(c->spec->dtype[ATTNC_Q]);
-  double n = (double)c->b * (double)c->h * (double)c->sq * c->spec->head_dim;
-  return n * each / (g->mem_clk * c->sms) + GAP;
-}
-
 SchedCost
 bwd_cost(const Case *c, const Sched *sched)
 {
@@ -416,7 +403,7 @@ bwd_cost(const Case *c, const Sched *sched)
     r.cycles += pass_clocks(&k, sched, (Pass)i);
   }
   if (bwd_has_pass(s, PASS_FUSED))
-    r.cycles += sums_clocks(&k);
+    r.cycles += bwd_sums_clocks(&k);
   return r;
 }
 

@@ -1,5 +1,6 @@
 #include "templates/sched_bwd_wgmma.h"
 
+#include "templates/bwd_sums.h"
 #include "templates/cost.h"
 #include "templates/extremes.h"
 #include "templates/fwd.h"
@@ -96,6 +97,10 @@ bwd_wgmma_layout(const Spec *p, const BwdHopper *s, Pass pass)
   l.part[dq ? PART_K : PART_Q].word = bwd_wgmma_tells(p, pass);
   if (dq)
     return l;
+  if (pass == PASS_FUSED) {
+    l.part[PART_P] = layout_rows(p, ATTNC_Q, stay, by);
+    l.part[PART_P].name = "ds";
+  }
   l.part[PART_LSE] = layout_column("lse", by);
   guard(&l, PART_LSE, FILL_LANES, stages, warps);
   if (has_v) {
@@ -160,9 +165,10 @@ live_regs(const Spec *p, const BwdHopper *s, Pass pass)
 {
   int by = bwd_wgmma_passes_by(s, pass);
   int d = p->head_dim, dv = p->head_dim_v;
-  int sums = pass == PASS_DKDV ? d + dv : pass == PASS_DV ? dv : d;
+  bool both = pass == PASS_DKDV || pass == PASS_FUSED;
+  int sums = both ? d + dv : pass == PASS_DV ? dv : d;
   int scores = pass == PASS_DV ? by / 2 : by;
-  int left = pass == PASS_DKDV || pass == PASS_DV ? by / 4 : by / 8;
+  int left = both || pass == PASS_DV ? by / 4 : by / 8;
   int loads = p->score_cost.loads ? LOADED : 0;
   int slope = spec_score_has_slope(p) && pass != PASS_DV ? SLOPE + by / 4 : 0;
   return sums / 2 + scores + left + slope + loads + fwd_mod_regs(p, 2) +
@@ -199,19 +205,47 @@ refuse_pass(const Case *c, const BwdHopper *s, Pass pass, Why *why)
   return false;
 }
 
+/* Warpgroups have 64 queries of a tile of dQ each, or those that share them a panel of its
+ * columns each. */
+static bool
+refuse_fused(const Case *c, const BwdHopper *s, Why *why)
+{
+  int teams = bwd_wgmma_teams(s, PASS_FUSED), tiles = s->bm / ROWS, d = c->spec->head_dim;
+  if (s->passes != 1)
+    return false;
+  if (c->spec->deterministic)
+    return refused(why, "passes 1: dq is a sum in no order, and the spec is deterministic");
+  if (s->bm % ROWS || tiles < 1 || teams % tiles)
+    return refused(why, "passes 1: %d queries are not 64 for each of %d warpgroups", s->bm,
+                   teams);
+  if (teams > tiles && d != teams / tiles * ROWS)
+    return refused(why,
+                   "passes 1: %d warpgroups that share 64 queries take head_dim %d, not %d",
+                   teams / tiles, teams / tiles * ROWS, d);
+  return false;
+}
+
+/* Whose fields are those of the pass for dq: it has all of them, or there is none. */
+static bool
+refuse_dq(const BwdHopper *s, Why *why)
+{
+  bool none = !s->dq_block_m && !s->dq_block_n && !s->dq_stages;
+  bool all = s->dq_block_m && s->dq_block_n && s->dq_stages;
+  if (s->passes == 1 ? none : all)
+    return false;
+  return refused(why, "passes %d: dq_block_m, dq_block_n, dq_stages are %s", s->passes,
+                 s->passes == 1 ? "0, of no pass" : "those of a pass");
+}
+
 bool
 bwd_wgmma_refuse(const Case *c, const Sched *sched, Why *why)
 {
   const BwdHopper *s = bwd_hopper_of(sched);
   int warps = WARPS * (1 + s->bn / ROWS);
-  if (s->passes == 1)
-    return refused(why, "passes 1: all gradients in one pass are bwd_mma's");
-  if (!s->dq_block_m || !s->dq_block_n)
-    return refused(why, "dq_block_m and dq_block_n are those of a pass");
   if (s->stages < 1 || s->stages > 4)
     return refused(why, "num_stages %d is not in 1 … 4", s->stages);
-  if (s->dq_stages < 1 || s->dq_stages > 4)
-    return refused(why, "dq_stages %d is not in 1 … 4", s->dq_stages);
+  if (refuse_dq(s, why) || refuse_fused(c, s, why))
+    return true;
   if (s->warps != warps)
     return refused(why, "num_warps %d: block_n %d takes %d, four of which load", s->warps,
                    s->bn, warps);
@@ -238,10 +272,11 @@ static const SpaceAxis keys_axis = {{"block_m", "block_n", "num_warps"},
                                      {16, 64, 8},
                                      {112, 128, 12}}};
 static const SpaceAxis passes_axis = {
-    {"passes", "num_stages"}, 4, {{2, 2}, {2, 1}, {3, 2}, {3, 1}}};
+    {"passes", "num_stages"}, 6, {{2, 2}, {2, 1}, {3, 2}, {3, 1}, {1, 2}, {1, 1}}};
 static const SpaceAxis queries_axis = {{"dq_block_m", "dq_block_n"},
-                                       10,
-                                       {{128, 128},
+                                       11,
+                                       {{0, 0},
+                                        {128, 128},
                                         {128, 96},
                                         {128, 112},
                                         {128, 80},
@@ -251,7 +286,7 @@ static const SpaceAxis queries_axis = {{"dq_block_m", "dq_block_n"},
                                         {192, 64},
                                         {64, 64},
                                         {64, 32}}};
-static const SpaceAxis stages_axis = {{"dq_stages"}, 2, {{2}, {1}}};
+static const SpaceAxis stages_axis = {{"dq_stages"}, 3, {{2}, {1}, {0}}};
 
 const SpaceAxis *const *
 bwd_wgmma_axes(const Case *c)
@@ -322,7 +357,7 @@ resident(const Spec *p, const Target *g, const BwdHopper *s, Pass pass)
 
 /* Clocks of a tile's barriers and of starting products, as in fwd_wgmma; what one stage
  * adds; and how much of what the less busy units do shows. */
-enum { BUBBLE = 220, ONE_STAGE = 400 };
+enum { BUBBLE = 220, ONE_STAGE = 400, BARRIER = 40, ADDED = 2 };
 static const double SHOWS = 0.33;
 
 static double
@@ -334,19 +369,25 @@ tile_clocks(const Case *c, const BwdHopper *s, Pass pass, bool masked, int ctas)
   int bytes = dtype_bytes(p->dtype[ATTNC_Q]);
   double come = n * (p->head_dim + p->head_dim_v) * bytes;
   double left = m * (p->head_dim + (pass == PASS_DV ? 0 : p->head_dim_v)) * bytes;
+  bool fused = pass == PASS_FUSED;
+  double shared = n * bwd_depth(p, pass) * bytes * teams;
+  if (fused) /* dS there and back, and K, of which each reads its part */
+    shared += (2 * m * n - (teams - 1) * n * p->head_dim) * bytes;
+  double added = fused ? ADDED * n * p->head_dim * dtype_bytes(DT_F32) : 0;
   double per = (masked ? 6 : 4.5) + (pass == PASS_DV ? 0 : 2.5);
   per += 1.5 * fwd_mod_slots(p, masked, NULL) + fwd_drop_slots(p); /* scores, and slopes */
   Units demand = {.of = {
                       [UNIT_WGMMA] = m * n * bwd_depth(p, pass),
                       [UNIT_MUFU] = m * n,
                       [UNIT_FP32] = m * n * per,
-                      [UNIT_SHARED] = teams * n * bwd_depth(p, pass) * bytes + left + come,
-                      [UNIT_L2] = come,
+                      [UNIT_SHARED] = shared + left + come,
+                      [UNIT_L2] = come + added,
                   }};
   Units unit = units_clocks(c->target, &demand);
   double longest = units_longest(&unit), rest = units_sum(&unit) - longest;
   int stages = pass == PASS_DQ ? s->dq_stages : s->stages;
-  return longest + SHOWS * rest / ctas + BUBBLE + (stages > 1 ? 0 : ONE_STAGE);
+  return longest + SHOWS * rest / ctas + BUBBLE + (stages > 1 ? 0 : ONE_STAGE) +
+         (fused ? 2 * BARRIER : 0);
 }
 
 /* Blocks of keys see as many tiles of queries as blocks of queries of the same size see of
@@ -387,5 +428,7 @@ bwd_wgmma_cost(const Case *c, const Sched *sched)
     r.ctas_sm = least(r.ctas_sm, resident(c->spec, c->target, s, pass));
     r.cycles += pass_clocks(&k, sched, pass);
   }
+  if (s->passes == 1)
+    r.cycles += bwd_sums_clocks(&k);
   return r;
 }

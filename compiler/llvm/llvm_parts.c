@@ -165,15 +165,21 @@ add_block(Lo *lo, V at, V is, int from, const V r[4])
   asm_call(lo, ASM_MEMORY, text.p, "l,f,f,f,f,r", in, 6, lo->none, NULL, 0);
 }
 
+/* A dealt tile's blocks are each warp's n-th; of an accumulator a warp has whole rows. */
 void
 lower_reduce_out(Lo *lo, const Op *op)
 {
   const Val *x = op->in[0];
-  int n8s = val_dealt_cols(x) / 8;
-  V column = LLVMBuildMul(lo->hb, dealt_column(lo, x), k32(lo, BLOCK_BYTES), "");
+  bool dealt = x->lay == LAY_DEALT;
+  int n8s = val_dealt_cols(x) / 8, mt = val_tiles_m(x);
+  V column = dealt ? dealt_column(lo, x)
+                   : LLVMBuildLShr(lo->hb, idx_value(lo, op->first), k32(lo, 3), "");
+  column = LLVMBuildMul(lo->hb, column, k32(lo, BLOCK_BYTES), "");
   column = LLVMBuildZExt(lo->hb, column, lo->i64, "");
-  for (int m = 0; m < val_tiles_m(x); m++) {
-    V row = LLVMBuildAdd(lo->b, dealt_row(lo, x), k32(lo, m * x->warps), "");
+  V own = dealt ? dealt_row(lo, x)
+                : LLVMBuildMul(lo->hb, lane_value(lo, LANE_WARP), k32(lo, mt), "");
+  for (int m = 0; m < mt; m++) {
+    V row = LLVMBuildAdd(lo->b, own, k32(lo, dealt ? m * x->warps : m), "");
     V at = lane_place(lo, row_address(lo, &op->view, row));
     V is = there(lo, &op->view, row);
     at = LLVMBuildAdd(lo->b, at, column, "");

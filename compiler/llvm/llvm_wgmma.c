@@ -36,9 +36,15 @@ descriptor(Lo *lo, const Smem *s, bool mn)
   int lead = mn ? s->mem->rows * PANEL_BYTES / UNIT : 1;
   V row = idx_value(lo, s->row);
   LLVMBuilderRef hb = idx_builder(lo, s->row);
+  hb = hb == lo->b ? hb : idx_builder(lo, s->panel);
   V at = LLVMBuildShl(hb, row, k32(lo, 7), "");
   at = LLVMBuildAdd(hb, at, lane_value(lo, LANE_SMEM), "");
   at = LLVMBuildAdd(hb, at, k32(lo, s->mem->offset), "");
+  if (s->panel.node || s->panel.k) {
+    V on =
+        LLVMBuildMul(hb, idx_value(lo, s->panel), k32(lo, s->mem->rows * PANEL_BYTES), "");
+    at = LLVMBuildAdd(hb, at, on, "");
+  }
   if (lo->p->cluster > 1) /* above are the bits that tell CTAs of a cluster apart */
     at = LLVMBuildAnd(hb, at, k32(lo, 0x3ffff), "");
   at = LLVMBuildLShr(hb, at, k32(lo, 4), "");

@@ -144,6 +144,7 @@ typedef struct Smem {
   bool trans;  /* the mathematics reads it transposed; nothing moves */
   int wait_id; /* id of the consumer_wait that gave this stage of a ring, 0: no ring */
   Idx row;     /* its first row in the box that was declared; a multiple of 8 */
+  Idx panel;   /* its first panel: of operands of products alone */
 } Smem;
 
 /* One stage of a ring in hand. */
@@ -158,9 +159,10 @@ typedef struct Slot {
 enum { CHUNK_BYTES = 16, STEP_BYTES = 32, PANEL_BYTES = 128 };
 
 Smem s_trans(Smem);
-Smem s_cols(Smem, int cols);            /* its first columns */
-Smem s_rows(Smem, Idx row, int n);      /* n rows of it from `row` on */
-int s_bytes(Dtype, int rows, int cols); /* what a box takes */
+Smem s_cols(Smem, int cols);             /* its first columns */
+Smem s_rows(Smem, Idx row, int n);       /* n rows of it from `row` on */
+Smem s_panel(Smem, Idx panel, int cols); /* columns of it from one of its panels on */
+int s_bytes(Dtype, int rows, int cols);  /* what a box takes */
 
 Smem t_smem(Tb *, const char *name, Dtype, int rows, int cols);
 /* The memory of a ring, of what was declared behind it, and more if it needs more: for when
@@ -391,6 +393,8 @@ Tile t_dot_dealt(Tb *, Smem a, Smem b);
  * knows.  16 rows of a tile, as threads hold them, are a row of the region, of sum_cols. */
 int sum_cols(int cols);
 void t_reduce_out(Tb *, View, Tile);
+/* The same of a part of the columns, from `first` on, which a team of a role has. */
+void t_reduce_cols(Tb *, View, Tile, Idx first);
 Tile t_load_sums(Tb *, View, int rows, int cols); /* an accumulator; zeros past the end */
 
 Tile t_concat_cols(Tb *, Tile a, Tile b); /* the columns of a, then those of b */

@@ -233,6 +233,14 @@ s_rows(Smem s, Idx row, int n)
 }
 
 Smem
+s_panel(Smem s, Idx panel, int cols)
+{
+  s.panel = i_add(s.panel, panel);
+  s.cols = cols;
+  return s;
+}
+
+Smem
 s_trans(Smem s)
 {
   s.trans = !s.trans;

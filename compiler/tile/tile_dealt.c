@@ -60,20 +60,28 @@ static void
 need_sums_of(Tb *t, const View *v, int rows, int cols, const char *word)
 {
   if (!v->x->workspace || v->x->ty != DT_F32 || v->n != rows / 16 || rows % 16 ||
-      cols % 8 || v->x->cols != sum_cols(cols))
+      cols % 8 || v->x->cols < sum_cols(cols))
     t_fail(t, "%s: %dx%d in %d rows of %s", word, rows, cols, v->n, v->x->name);
 }
 
 void
-t_reduce_out(Tb *t, View v, Tile x)
+t_reduce_cols(Tb *t, View v, Tile x, Idx first)
 {
-  if (x->lay != LAY_DEALT)
-    t_fail(t, "reduce_out: %%%d is not dealt to the warps", x->id);
+  bool team = x->lay == LAY_FRAG && x->ty == DT_F32 && x->warps_n == 1;
+  if (x->lay != LAY_DEALT && !team)
+    t_fail(t, "reduce_out: %%%d is no accumulator", x->id);
   need_sums_of(t, &v, x->rows, x->cols, "reduce_out");
   tile_reachable(t, x);
   Op *op = tile_op(t, OP_REDUCE_OUT);
   op->in[0] = x;
   op->view = v;
+  op->first = first;
+}
+
+void
+t_reduce_out(Tb *t, View v, Tile x)
+{
+  t_reduce_cols(t, v, x, i_int(0));
 }
 
 Tile

@@ -98,8 +98,9 @@ reach_region(Reach *r, const Region *region)
   if (region->seek)
     reach_region(r, region->seek);
   for (const Op *op = region->first; op; op = op->next) {
-    const Idx own[] = {op->when,     op->at.q, op->at.k,  op->smem.row,
-                       op->left.row, op->word, op->bound, op->at_word};
+    const Idx own[] = {op->when,       op->at.q,     op->at.k,       op->smem.row,
+                       op->smem.panel, op->left.row, op->left.panel, op->word,
+                       op->bound,      op->at_word,  op->first};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
       reach_idx(r, own[i]);
     reach_view(r, &op->view);

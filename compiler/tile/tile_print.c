@@ -83,6 +83,9 @@ use_region(const Region *r, const Node **used)
     }
     use(op->left.row, used);
     use(op->smem.row, used);
+    use(op->left.panel, used);
+    use(op->smem.panel, used);
+    use(op->first, used);
     if (op->body) {
       const Region *b = op->body;
       const Idx idx[] = {b->loop.lo,    b->loop.hi, b->loop.step, b->next, b->cond,

@@ -284,6 +284,7 @@ typedef struct Op {
   Idx at_word; /* BINS_ADD, BINS_TAKE: the bin; STORE_WORD: the element.  What is added or
                   stored is `word`, `when` says by whom. */
   Idx word;    /* PRODUCER_LOAD: what goes with the stage, if the ring has words */
+  Idx first;   /* REDUCE_OUT: the column of the sums that is the tile's first */
   Idx bound;   /* TICKET: drawings that leave the counter at 0 */
   struct Region *body; /* regions */
 } Op;

@@ -369,9 +369,18 @@ tile_readable(Tb *t, Smem s)
   tile_decl(t, s)->touched = true;
 }
 
+/* Columns from a panel on are operands of products alone. */
+static void
+from_first_panel(Tb *t, Smem s, const char *word)
+{
+  if (s.panel.node || s.panel.k)
+    t_fail(t, "%s: columns of %s from a panel on", word, s.mem->name);
+}
+
 Tile
 t_get(Tb *t, Smem s)
 {
+  from_first_panel(t, s, "get");
   readable(t, s);
   tile_decl(t, s)->touched = true;
   Op *op = tile_op(t, OP_GET);
@@ -385,6 +394,7 @@ t_get(Tb *t, Smem s)
 void
 t_put(Tb *t, Smem s, Tile x)
 {
+  from_first_panel(t, s, "put");
   if (x->lay != LAY_FRAG || x->ty != s.mem->ty || dtype_in(x->ty, REG_BYTES) != 2 ||
       x->rows != s.rows || x->cols > s.mem->cols)
     t_fail(t, "put: %%%d does not fit %s", x->id, s.mem->name);
@@ -473,21 +483,32 @@ t_any_abs_gt(Tb *t, Tile x, Tile k)
   return any(t, OP_ANY_ABS_GT, x, k);
 }
 
+static int
+panel_cols(Dtype ty)
+{
+  return dtype_in(ty, PANEL_BYTES);
+}
+
 /* set: NULL, or whether acc has a value. */
 static Tile
 product(Tb *t, Tile acc, const Idx *set, Opnd a, Smem b)
 {
   OpKind kind = acc ? OP_DOT_ACC : OP_DOT;
   const ProductInfo *p = tile_product(t);
-  int rows = a.tile ? a.tile->rows : a.smem.rows;
+  bool across = !a.tile && a.smem.trans; /* its columns are the rows */
+  int rows = a.tile ? a.tile->rows : across ? a.smem.cols : a.smem.rows;
+  int depth = a.tile ? a.tile->cols : across ? a.smem.rows : a.smem.cols;
   Dtype ty = a.tile ? a.tile->ty : a.smem.mem->ty;
   int step = dtype_in(ty, STEP_BYTES);
-  int depth_a = round_up(a.tile ? a.tile->cols : a.smem.cols, step);
+  int depth_a = round_up(depth, step);
   int depth_b = smem_depth(&b);
   int cols = b.trans ? b.rows : b.cols;
   if (ty != b.mem->ty || !product_takes(p, ty, !b.trans))
     t_fail(t, "%s: %s has no %s · %s%s", op_names[kind], p->name, dtype_name(ty),
            dtype_name(b.mem->ty), b.trans ? "" : " across its rows");
+  if (across && (!p->async || rows > panel_cols(ty)))
+    t_fail(t, "%s: %s across its rows is no left operand of %s", op_names[kind],
+           a.smem.mem->name, p->name);
   if (depth_a != depth_b || b.rows % (b.trans ? 16 : step))
     t_fail(t, "%s: %dx%d · %dx%d", op_names[kind], rows, depth_a, depth_b, cols);
   if (acc && (acc->rows != rows || acc->cols != cols || acc->lay != p->acc))

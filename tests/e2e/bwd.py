@@ -25,7 +25,7 @@ HOW = {
     ("bwd_mma", "passes=1,num_stages=2,block_m=32,block_n=32,num_warps=2"): TARGETS[1:],
     ("bwd_mma", "passes=1,num_stages=1,block_m=32,block_n=128,num_warps=8"): TARGETS,
     ("bwd_wgmma", ""): ("sm_90a",),
-    ("bwd_wgmma", "passes=2,num_stages=2,block_m=16,block_n=64,num_warps=8,dq_block_m=64,dq_block_n=32"): ("sm_90a",),
+    ("bwd_wgmma", "passes=1,block_m=64,block_n=64,num_warps=8,num_stages=1"): ("sm_90a",),
     ("bwd_wgmma", "passes=3,num_stages=1,block_m=16,block_n=128,num_warps=12,dq_stages=1,dq_block_m=128,"
                   "dq_block_n=16"): ("sm_90a",),
 }
@@ -77,7 +77,7 @@ def has_registers(case):
 
 
 def all_at_once(case):
-    """Of bwd_mma with passes=1: a warp keeps both gradients; eight have 32 columns of dq in turns."""
+    """With passes=1: a warp keeps both gradients; eight have 32 columns of dq in turns."""
     both, _ = wide(case)
     dim = int(case["dims"].split()[1])
     if "deterministic" in case["more"] or both > (128 if case["target"] == "sm_75" else 192):

@@ -1,4 +1,4 @@
-"""How many multiply-adds bwd_mma executes: those of the tiles that have a pair which is seen, of
+"""How many multiply-adds bwd_mma and bwd_wgmma execute: those of the tiles that have a pair which is seen, of
 both roles, and no other.
 
     bwd_count.py ATTNC [--shard I/N]    a mask a line
@@ -25,8 +25,8 @@ MASKS = {  # fields; is a pair seen; do tiles begin where the first pair is?
     "blocks": ('mask_mod: "q_idx // 64 == kv_idx // 64"\n', lambda q, k: q // 64 == k // 64, False),
     "keys": ('mask_mod: "kv_idx // 32 % 3 != 1"\n', lambda q, k: k // 32 % 3 != 1, False),
 }
-OF_QUERIES = f",dq_block_m={DQ_M},dq_block_n={DQ_N},dq_warps=4,dq_stages=1"
-PASSES = {1: "num_stages=2", 2: "num_stages=2" + OF_QUERIES, 3: "num_stages=1" + OF_QUERIES}
+STAGES = {1: 2, 2: 2, 3: 1}
+TEMPLATES = {"bwd_mma": "sm_80", "bwd_wgmma": "sm_90a"}
 SUMS = 16  # rows of dq that are added to at once
 LONG, WORST = 4096, 1.05
 
@@ -43,11 +43,17 @@ def tiles(rows, columns, block, tile, seen, from_first, step=1):
     return n
 
 
-def multiply_adds(name, passes):
+def rows(template, passes):
+    """Queries of a tile that goes by: a warpgroup has 64 of dQ."""
+    return 64 if template == "bwd_wgmma" and passes == 1 else BM
+
+
+def multiply_adds(name, passes, template="bwd_mma"):
     """Of one head."""
+    bm = rows(template, passes)
     _, seen, from_first = MASKS[name]
     step = SUMS if passes == 1 else 1
-    of_keys = tiles(SK, SQ, BN, BM, lambda k, q: seen(q, k), from_first, step) * BN * BM
+    of_keys = tiles(SK, SQ, BN, bm, lambda k, q: seen(q, k), from_first, step) * BN * bm
     if passes == 1:
         return of_keys * (3 * D + 2 * DV)
     of_queries = tiles(SQ, SK, DQ_M, DQ_N, seen, from_first) * DQ_M * DQ_N
@@ -55,16 +61,23 @@ def multiply_adds(name, passes):
     return of_keys * (2 * (D + DV) + again) + of_queries * (2 * D + DV)
 
 
-def executed(attnc, name, passes):
-    schedule = (f"template=bwd_mma,block_m={BM},block_n={BN},num_warps=4,passes={passes},"
-                f"{PASSES[passes]}")
+def schedule_of(template, passes):
+    hopper = template == "bwd_wgmma"
+    pins = [f"template={template}", f"block_m={rows(template, passes)}", f"block_n={BN}", f"passes={passes}",
+            f"num_warps={8 if hopper else 4}", f"num_stages={STAGES[passes]}"]
+    own = (DQ_M, DQ_N, 1, 4) if passes > 1 else (0, 0, 0, 0)
+    names = ("dq_block_m", "dq_block_n", "dq_stages") + (() if hopper else ("dq_warps",))
+    return ",".join(pins + [f"{n}={x}" for n, x in zip(names, own)])
+
+
+def executed(attnc, name, passes, template):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "count.attn.yaml")
         with open(path, "w", encoding="utf-8") as f:
             f.write(f"attnc: 1\nname: count\ndtype: fp16\nhead_dim: {D}\nhead_dim_v: {DV}\n"
                     f"return_lse: true\n{MASKS[name][0]}")
-        done = subprocess.run([attnc, "run", path, "--op", "bwd", "--arch", "sm_80", "--shape",
-                               f"b1 h2/1 sq{SQ} sk{SK}", "--schedule", schedule, "--device", "emu",
+        done = subprocess.run([attnc, "run", path, "--op", "bwd", "--arch", TEMPLATES[template], "--shape",
+                               f"b1 h2/1 sq{SQ} sk{SK}", "--schedule", schedule_of(template, passes), "--device", "emu",
                                "--no-cache", "--verify", "--stats", "--json", "-q"],
                               capture_output=True, text=True)
     if done.returncode:
@@ -100,9 +113,9 @@ def long(attnc, d):
     return good
 
 
-def counts(attnc, name, passes):
-    got, want = executed(attnc, name, passes), 2 * multiply_adds(name, passes)
-    print(f"{'ok' if got == want else 'FAIL'}  {name}, {passes} passes: {got} multiply-adds, "
+def counts(attnc, name, passes, template):
+    got, want = executed(attnc, name, passes, template), 2 * multiply_adds(name, passes, template)
+    print(f"{'ok' if got == want else 'FAIL'}  {template}, {name}, {passes} passes: {got} multiply-adds, "
           f"{want} of tiles that are seen", flush=True)
     return got == want
 
@@ -125,7 +138,7 @@ def main():
     if o.self_test:
         return self_test()
     first, step = map(int, o.shard.split("/"))
-    work = [(counts, m, n) for m in MASKS for n in PASSES] + [(long, d) for d in (64, 128)]
+    work = [(counts, m, n, how) for how in TEMPLATES for m in MASKS for n in STAGES] + [(long, d) for d in (64, 128)]
     return not all([test(o.attnc, *args) for test, *args in work[first::step]])
 
 

@@ -1,8 +1,9 @@
-"""What orders bwd_mma, taken away or weakened one statement at a time: the emulator must tell.
+"""What orders bwd_mma and bwd_wgmma, taken away or weakened one statement at a time: the emulator must tell.
 
     bwd_mutants.py ATTNC SURVIVORS [--kernel NAME] [--shard I/N] [--jobs N] [-v]
 
-Statements: each barrier of the block, each commit and wait of copies, each addition to workspace.  Found: a finding, a wrong
+Statements: each barrier of the block, each commit and wait of copies, each addition to workspace; of
+bwd_wgmma those of hopper_mutants.py, and what the lanes that load columns do.  Found: a finding, a wrong
 result, or a hang that is reported.  SURVIVORS lists, one a line, `kernel: mutation` of those that
 nobody finds, each with its reason; the list must be exact.  The kernel itself is as if it were in
 the list."""
@@ -16,7 +17,7 @@ import sys
 import tempfile
 
 import tensor_file
-from hopper_mutants import WHOLE, known_survivors
+from hopper_mutants import RULES as HOPPER, WHOLE, known_survivors, turned
 
 SETTINGS = ("async=lazy", "async=random,sched=random,seed=5")
 SQ, SK, H, HK, D = 150, 110, 4, 2, 32
@@ -29,22 +30,43 @@ KERNELS = {  # target, fields, schedule
     "one_stage": ("sm_80", "causal: true\n", f"{KEYS},passes=1,num_stages=1"),
     "one_turing": ("sm_75", "causal: true\n", f"{KEYS},passes=1,num_stages=1"),
     "turing": ("sm_75", "causal: true\n", f"{TILES},passes=3,num_stages=1,dq_stages=1"),
+    "hopper_two": ("sm_90a", "causal: true\n", "block_m=32,block_n=128,num_warps=12,dq_block_m=128,"
+                   "dq_block_n=32,passes=2,num_stages=2,dq_stages=2"),
+    "hopper_three": ("sm_90a", 'mask_mod: "kv_idx // 32 % 3 != 1 && q_idx // 32 % 3 != 1"\n',
+                     "block_m=32,block_n=64,num_warps=8,dq_block_m=64,dq_block_n=32,passes=3,num_stages=1,"
+                     "dq_stages=1"),
+    "hopper_one": ("sm_90a", "causal: true\n", "block_m=128,block_n=128,num_warps=12,dq_block_m=0,dq_block_n=0,"
+                   "passes=1,num_stages=2,dq_stages=0"),
 }
+KEYS_OF = {"hopper_one": 200}  # so that two blocks of them add to a row of dq
+TEMPLATE = {"sm_90a": "bwd_wgmma"}
+OF_SUMS = (
+    ("no addition", r"@p red[^;]*;", ""),
+    ("store instead of addition", r"(@p )red\.relaxed\.gpu(\.global)\.add((?:\.v4)?\.f32[^;]*;)", r"\1st\2\3"),
+)
 RULES = (
     ("no barrier", r"bar\.sync [^;]*;", ""),
     ("no commit", r"cp\.async\.commit_group;", ""),
     ("no wait", r"cp\.async\.wait_group \d+;", ""),
-    ("no addition", r"@p red[^;]*;", ""),
-    ("store instead of addition", r"(@p )red\.relaxed\.gpu(\.global)\.add(\.f32[^;]*;)", r"\1st\2\3"),
     ("weaker wait", r"(cp\.async\.wait_group )(\d+)(;)", 1),
+)
+OF_LANES = (
+    ("no copy of a lane", r"@p cp\.async\.ca[^;]*;", ""),
+    ("no arrival of the lanes", r"cp\.async\.mbarrier\.arrive\.noinc[^;]*;", ""),
+    ("lanes that do not wait for their copies", r"cp\.async\.mbarrier\.arrive\.noinc(\.shared::cta\.b64 )([^;]*;)",
+     r"mbarrier.arrive.release.cta\1_, \2"),
 )
 
 
-def mutants(ptx):
-    for what, pattern, change in RULES:
+def mutants(ptx, target):
+    for what, pattern, change in OF_SUMS + (HOPPER + OF_LANES if target in TEMPLATE else RULES):
         for n, m in enumerate(re.finditer(pattern, ptx)):
-            new = m.expand(change) if isinstance(change, str) else \
-                m.group(1) + str(int(m.group(2)) + change) + m.group(3)
+            if isinstance(change, str):
+                new = m.expand(change)
+            elif change is None:
+                new = turned(m)
+            else:
+                new = m.group(1) + str(int(m.group(2)) + change) + m.group(3)
             yield f"{what} {n + 1}", ptx[:m.start()] + new + ptx[m.end():]
 
 
@@ -62,7 +84,7 @@ class Kernel:
         self.spec = os.path.join(folder, f"{name}.attn.yaml")
         with open(self.spec, "w", encoding="utf-8") as f:
             f.write(f"attnc: 1\nname: {name}\ndtype: fp16\nhead_dim: {D}\nreturn_lse: true\n{more}")
-        self.pins = ["--arch", self.target, "--schedule", f"template=bwd_mma,{pins}"]
+        self.pins = ["--arch", self.target, "--schedule", f"template={TEMPLATE.get(self.target, 'bwd_mma')},{pins}"]
         self.inputs = self.make_inputs()
         out = os.path.join(folder, name)
         self.call("compile", self.spec, "--op", "bwd", *self.pins, "--emit", "ptx,json", "-o", out)
@@ -78,9 +100,10 @@ class Kernel:
     def make_inputs(self):
         """Those of the backward pass, with what the forward pass gives."""
         r = random.Random(7)
+        keys = KEYS_OF.get(self.name, SK)
         paths = [os.path.join(self.folder, f"{self.name}.{x}") for x in ("in", "out", "all")]
-        given = {"q": normal(r, 1, SQ, H, D), "k": normal(r, 1, SK, HK, D),
-                 "v": normal(r, 1, SK, HK, D)}
+        given = {"q": normal(r, 1, SQ, H, D), "k": normal(r, 1, keys, HK, D),
+                 "v": normal(r, 1, keys, HK, D)}
         tensor_file.write(paths[0], given)
         self.call("run", self.spec, "--arch", self.target, "--device", "emu", "--input", paths[0],
                   "-o", paths[1], "-q")
@@ -117,7 +140,7 @@ def main():
         work = []
         for name in [o.kernel] if o.kernel else KERNELS:
             k = Kernel(o.attnc, folder, name)
-            work += [(k, what, text) for what, text in [(WHOLE, k.ptx), *mutants(k.ptx)]]
+            work += [(k, what, text) for what, text in [(WHOLE, k.ptx), *mutants(k.ptx, k.target)]]
         first, step = map(int, o.shard.split("/"))
         work = work[first::step]
         found = list(pool.map(lambda w: w[0].found(w[1].replace(" ", "-"), w[2]), work))

@@ -391,6 +391,44 @@ column_if(Tb *t)
   t_producer_load(t, c, .src = column(t), .when = &when);
 }
 
+/* ---- columns from a panel on ---- */
+
+static void
+put_in_a_panel(Tb *t)
+{
+  Smem box = t_smem(t, "box", DT_F16, 64, 128);
+  skip_loader(t);
+  T_ROLE (t, .name = "mma", .teams = 1, .warps = 4) {
+    Tile zero = t_zero(t, 64, 64);
+    Tile half = t_cvt(t, zero, DT_F16);
+    t_put(t, s_panel(box, i_int(1), 64), half);
+  }
+}
+
+static void
+left_of_two_panels(Tb *t)
+{
+  Smem box = t_smem(t, "box", DT_F16, 64, 128);
+  skip_loader(t);
+  T_ROLE (t, .name = "mma", .teams = 1, .warps = 4)
+    t_dot(t, s_trans(box), box);
+}
+
+static void
+sums_of_halves(Tb *t)
+{
+  Tensor *x = NEW(t_arena(t), Tensor);
+  *x = *a_tensor(t);
+  x->workspace = true;
+  View v = v_rows(x, i_int(0), i_int(0), i_int(0), 4);
+  skip_loader(t);
+  T_ROLE (t, .name = "mma", .teams = 1, .warps = 4) {
+    Tile zero = t_zero(t, 64, 64);
+    Tile half = t_cvt(t, zero, DT_F16);
+    t_reduce_cols(t, v, half, i_int(0));
+  }
+}
+
 /* By TMA a row's part ends where the tensor does. */
 static void
 part_until(Tb *t)
@@ -554,6 +592,9 @@ static const struct {
     {column_by_tma, "c: a column is copied by a block without roles, or by the lanes of a "
                     "warp"},
     {column_if, "producer_load c: a column has no condition, hint or part"},
+    {put_in_a_panel, "put: columns of box from a panel on"},
+    {left_of_two_panels, "dot: box across its rows is no left operand of wgmma"},
+    {sums_of_halves, "is no accumulator"},
     {part_until, "producer_load k: the map of k ends with the tensor"},
     {either_of_two_rings, "two stages of one ring"},
     {used_without_a_value, "has no value yet"},
