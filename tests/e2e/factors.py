@@ -60,7 +60,8 @@ class Met:
 
 
 def cases(factors, possible, n, seed, has_plan):
-    """n cases, {factor: value}, which has_plan(case, i) takes, and the pairs that none of them has."""
+    """n cases and what is left, {factor: value}, which has_plan(case, i) takes, so that all pairs meet; and
+    the pairs that none of them has."""
     rng, met, made = random.Random(seed), Met(factors), []
     while len(made) < n:
         tries = [{name: rng.choice(values) for name, values in factors.items()}
@@ -70,21 +71,24 @@ def cases(factors, possible, n, seed, has_plan):
         if best:
             met.add(best)
             made.append(best)
-    return made, _missing(factors, possible, met)
+    left = [pair for pair in itertools.combinations(met.bit, 2)
+            if pair[0][0] != pair[1][0] and not met.have(*pair) and not _meet(
+                pair, factors, possible, met, made, has_plan)]
+    return made, [(*one, *other) for one, other in left]
 
 
-def _missing(factors, possible, met):
-    """Pairs of values that no case has, though with some values of the others it could be one."""
-    left, rng = [], random.Random(0)
-    for (a, one), (b, other) in itertools.combinations(factors.items(), 2):
-        for x, y in itertools.product(one, other):
-            if met.have((a, x), (b, y)):
-                continue
-            some = ({**{n: rng.choice(v) for n, v in factors.items()}, a: x, b: y}
-                    for _ in range(TRIES))
-            if any(map(possible, some)):
-                left.append((a, x, b, y))
-    return left
+def _meet(pair, factors, possible, met, made, has_plan):
+    """Makes a case of a pair that none has; false: it could be one, and the library has no plan for it."""
+    rng, could = random.Random(0), False
+    for _ in range(TRIES):
+        case = {**{n: rng.choice(v) for n, v in factors.items()}, **dict(pair)}
+        if possible(case):
+            could = True
+            if has_plan(case, len(made)):
+                met.add(case)
+                made.append(case)
+                return True
+    return not could
 
 
 def command(attnc, path, case, seed):
