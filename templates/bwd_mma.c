@@ -294,8 +294,10 @@ block_of_keys(Tb *t, Keys *c)
 {
   const Call *p = c->p;
   c->mask = mask_turned(&p->mask);
-  if (c->sums)
+  if (c->sums) {
     c->mask.step = SUM_ROWS;
+    c->mask.rows_end = true;
+  }
   t_copy(t, c->k, seq_keys(&c->w.seq, p->k, c->w.hk, c->w.k0, c->s->bn));
   if (c->pass != PASS_DV)
     t_copy(t, c->v, seq_keys(&c->w.seq, p->v, c->w.hk, c->w.k0, c->s->bn));

@@ -154,6 +154,17 @@ mask_elements(Lo *lo, const Op *op, Exprs *mods, V *x)
   }
 }
 
+/* One past the last column of row r: of a row behind the end none is kept. */
+static V
+row_end(Lo *lo, const Op *op, V end, int r)
+{
+  if (!op->mask->rows_end)
+    return end;
+  V row = LLVMBuildAdd(lo->b, place_row(lo, op, 0), k32(lo, 8 * r), "");
+  V is = LLVMBuildICmp(lo->b, LLVMIntSLT, row, idx_value(lo, op->mask->sq), "");
+  return LLVMBuildSelect(lo->b, is, end, k32(lo, 0), "");
+}
+
 void
 lower_mask(Lo *lo, const Op *op)
 {
@@ -164,7 +175,7 @@ lower_mask(Lo *lo, const Op *op)
   Exprs *mods = op->steps ? exprs_open(lo, op, from) : NULL;
   bool asked = mods && op->steps->root[ROOT_REST] >= 0;
   for (int r = 0; r < val_row_values(op->out); r++) {
-    Limits l = limits(lo, op, from, end, r);
+    Limits l = limits(lo, op, from, row_end(lo, op, end, r), r);
     if (mods)
       l = modified(lo, op, mods, from, r, l);
     if (l.from && !asked && op->out->lay == LAY_FRAG) {

@@ -446,6 +446,9 @@ typedef struct Mask {
   /* Rows are keys and columns are queries: `sq` and `sk` have changed places, and the band
    * with them. */
   bool turned;
+  /* Rows from `sq` on hide all: what is made of a row goes into sums of several.  A block
+   * that has some has no FULL tile. */
+  bool rows_end;
 } Mask;
 /* The same mask for tiles of scores whose rows are keys, and for walks over queries. */
 Mask mask_turned(const Mask *);

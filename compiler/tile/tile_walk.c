@@ -200,7 +200,12 @@ w_keys(Tb *t, const Mask *m, const WalkRows *r, int bn)
     Idx from = i_sub(first_of(m, &c, q1, c.first.hi), w.start);
     s->full_lo = i_min(i_cdiv(from, bn), s->full_hi);
   }
-  w.single_ragged = some(s->full_hi, s->hi) && !w.cut && !w.test;
+  bool ends = m->rows_end && !i_multiple(m->sq, r->n);
+  if (ends) { /* no FULL one */
+    Idx full = i_sub(s->full_hi, s->full_lo), whole = i_le(i_add(r->q0, r->n), m->sq);
+    s->full_hi = i_add(s->full_lo, i_mul(full, whole));
+  }
+  w.single_ragged = some(s->full_hi, s->hi) && !w.cut && !w.test && !ends;
   return m->lists ? walk_lists(t, m, r, &w) : w;
 }
 
