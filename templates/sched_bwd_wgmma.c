@@ -417,6 +417,8 @@ bwd_wgmma_cost(const Case *c, const Sched *sched)
   const BwdHopper *s = bwd_hopper_of(sched);
   Case k = cost_assume(c);
   SchedCost r = {.ctas_sm = 32};
+  if (bwd_wgmma_refuse(c, sched, NULL)) /* whose tiles no warpgroup may have */
+    return r;
   for (int i = 0; i < PASS_COUNT; i++) {
     Pass pass = (Pass)i;
     if (!bwd_is_of(pass, s->passes))

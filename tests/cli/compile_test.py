@@ -230,6 +230,8 @@ class Explain(Case):
         self.assertEqual(j["key"], self.json("key", self.spec(), *shape, "--schedule", pins)["key"])
         said = {row.get("passes") for row in j["schedules"] if "reason" in row}
         self.assertLessEqual({1, 2, 3}, said)
+        j = self.json("explain", self.spec(), *shape[:-1], "sm_90a", "--all")
+        self.assertIn("bwd_wgmma", json.dumps(j["schedules"]))
 
     def test_dump(self):
         ptx = self.attnc("explain", self.spec(), "--dump=ptx").stdout
