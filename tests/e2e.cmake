@@ -211,12 +211,12 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd_orders.py $<TARGET_FILE:attnc_cli>)
   set_tests_properties(e2e_bwd_orders PROPERTIES LABELS e2e)
   set(bwd_count ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd_count.py)
-  rotating(e2e_bwd_count 5 COMMAND ${bwd_count} $<TARGET_FILE:attnc_cli> --shard {shard}
+  rotating(e2e_bwd_count 11 COMMAND ${bwd_count} $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS e2e)
   add_test(NAME e2e_bwd_count_can_fail COMMAND ${bwd_count} - --self-test)
   set_tests_properties(e2e_bwd_count_can_fail PROPERTIES LABELS e2e)
   set(bwd_gate ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd_gate.py)
-  rotating(e2e_bwd_gate 110 COMMAND ${bwd_gate} $<TARGET_FILE:attnc_cli> --shard {shard}
+  rotating(e2e_bwd_gate 128 COMMAND ${bwd_gate} $<TARGET_FILE:attnc_cli> --shard {shard}
     LABELS "e2e;ptxas" PROPERTIES SKIP_RETURN_CODE 77)
   add_test(NAME e2e_bwd_gate_can_fail COMMAND ${bwd_gate} - --self-test)
   set_tests_properties(e2e_bwd_gate_can_fail PROPERTIES LABELS e2e)
