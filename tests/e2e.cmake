@@ -205,7 +205,7 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
   e2e_script(e2e_hopper 50 hopper.py)
   e2e_script(e2e_hopper_mutants 40 hopper_mutants.py
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hopper_mutants.txt)
-  e2e_script(e2e_bwd_mutants 80 bwd_mutants.py
+  e2e_script(e2e_bwd_mutants 260 bwd_mutants.py
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd_mutants.txt)
   add_test(NAME e2e_bwd_orders COMMAND ${Python3_EXECUTABLE} -B
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd_orders.py $<TARGET_FILE:attnc_cli>)
