@@ -203,7 +203,7 @@ if(TARGET attnc_cli AND TARGET attnc_emu AND TARGET attnc_llvm AND NOT ATTNC_SAN
       LABELS e2e PROPERTIES PROCESSORS 2 COST 90)
   endfunction()
   e2e_script(e2e_hopper 50 hopper.py)
-  e2e_script(e2e_hopper_mutants 40 hopper_mutants.py
+  e2e_script(e2e_hopper_mutants 48 hopper_mutants.py
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hopper_mutants.txt)
   e2e_script(e2e_bwd_mutants 260 bwd_mutants.py
     ${CMAKE_CURRENT_SOURCE_DIR}/e2e/bwd_mutants.txt)

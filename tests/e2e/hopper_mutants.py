@@ -1,5 +1,5 @@
-"""What orders fwd_wgmma and decode_wgmma, taken away or weakened one statement at a time: the
-emulator must tell, under one of its settings.
+"""What orders fwd_wgmma, decode_wgmma, decode_mma, mixed and the steps of a shared prefix, taken
+away or weakened one statement at a time: the emulator must tell, under one of its settings.
 
     hopper_mutants.py ATTNC SURVIVORS [--kernel NAME] [--shard I/N] [--jobs N] [-v]
 
@@ -87,6 +87,36 @@ KERNELS |= {
                      "mask_mod: kv_idx // 32 % 3 != 1 || q_idx < 2\n",
                      "b4 h8/1 sq3 sk200 page_size48", DECODE),
 }
+# The same of warps that copy by themselves: parts that their last CTA adds up, and that a step does;
+# warps that share rows; a batch of both classes; a prefix that all read.
+LENGTHS |= {
+    "own_keys": "3/250,3/7,3/0,3/131",
+    "step": "3/250,3/7,3/0,3/131",
+    "shared_rows": "3/200,3/7,3/64,3/131",
+    "mixed": "1/130,70/90,3/200,1/0",
+    "prefix": "1/100,1/70",
+}
+MMA = {"template": "decode_mma", "block_m": "16", "block_n": "32", "num_warps": "2", "num_stages": "2",
+       "warps_n": "1", "q_in_regs": "true", "pack_gqa": "true", "split_keys": "128", "combine": "false"}
+KERNELS |= {
+    "own_keys": ("group_size: 4\npage_table: true\nseqlens: [seqused_k]\n",
+                 "b4 h4/1 sq3 sk250 page_size48", MMA),
+    "step": ("group_size: 4\nsink: fp32\nseqlens: [seqused_k]\n", "b4 h4/1 sq3 sk250",
+             MMA | {"combine": "true", "num_stages": "3"}),
+    "shared_rows": ("group_size: 4\ncausal: true\nseqlens: [seqused_k]\n", "b4 h4/1 sq3 sk200",
+                    MMA | {"num_warps": "4", "warps_n": "4", "split_keys": "0"}),
+    "mixed": ("group_size: 4\ncausal: true\nseqlens: [cu_seqlens_q, seqused_k]\n",
+              "b4 h4/1 sq70 sk200", {
+                  "template": "mixed", "block_m": "64", "block_n": "32", "num_warps": "4",
+                  "num_stages": "2", "prefill.q_in_regs": "true", "decode.block_m": "16",
+                  "decode.block_n": "64", "decode.num_stages": "2", "decode.num_warps": "4",
+                  "decode.warps_n": "1", "decode.q_in_regs": "true", "decode.pack_gqa": "true",
+                  "decode.split_keys": "64"}),
+    "prefix": ("group_size: 4\ncausal: true\nshared_prefix: true\nseqlens: [seqused_k]\n",
+               "b2 h4/1 sq1 sk100 sp150", MMA),
+}
+# Of these some entries alone: what the others have is another kernel's here.
+ENTRIES = {"own_keys": ("decode",), "mixed": ("plan", "forward"), "prefix": ("prefix_plan", "merge")}
 WHOLE = "nothing taken away"  # the kernel itself, of which nothing may be found
 GUARD = r"(?:@p )?"
 RULES = (  # what, the statement, what takes its place
@@ -142,7 +172,12 @@ OF_DECODES = (  # Q comes by threads, and parts meet by a counter
     ("no order of the counter", r"atom\.acq_rel\.gpu", "atom.relaxed.gpu"),
     ("nobody counts", r"@p atom\.acq_rel[^;]*;", ""),
     ("nobody is the last", r"@me st\.shared\.b32[^;]*;", ""),
-    ("no part", r"st\.global\.v4\.f32[^;]*;", ""),
+    ("no part", r"st\.global\.v[24]\.f32[^;]*;", ""),
+    ("no word of the plan", r"@p st\.global\.b32[^;]*;", ""),
+)
+OF_WARPS = (  # that copy by themselves
+    ("no commit", r"cp\.async\.commit_group;", ""),
+    ("weaker wait", r"(cp\.async\.wait_group )(\d+)(;)", 1),
 )
 OF_LENGTHS = (  # of kernels with LENGTHS alone; of their loads V's have the most coordinates
     ("no slide", r"(bulk\.tensor\.%dd\.shared[^;]*\{\d+, )%%r\d+", r"\g<1>0"),
@@ -174,15 +209,24 @@ def rules(ptx, name):
         return RULES
     own = OF_PAGES if "page_table" in KERNELS[name][0] else ()
     own += OF_DECODES if "template" in KERNELS[name][2] else ()
-    most = max(re.findall(r"bulk\.tensor\.(\d)d\.shared", ptx))
+    own += OF_WARPS if "wgmma" not in KERNELS[name][2].get("template", "wgmma") else ()
+    most = max(re.findall(r"bulk\.tensor\.(\d)d\.shared", ptx), default="4")
     return RULES + own + tuple((what, pattern.replace("%d", most).replace("%%", "%"), change)
                          for what, pattern, change in OF_LENGTHS)
+
+
+def is_of(ptx, name, place):
+    """Is it in an entry whose statements are tried?"""
+    entry = re.findall(r"\.entry attnc_(?:decode_mma|mixed)_(\w+)_sm_", ptx[:place])
+    return name not in ENTRIES or bool(entry) and entry[-1] in ENTRIES[name]
 
 
 def mutants(ptx, name):
     """(name, text); the n-th of a kind by its place in the kernel."""
     for what, pattern, change in rules(ptx, name):
         for n, m in enumerate(re.finditer(pattern, ptx)):
+            if not is_of(ptx, name, m.start()):
+                continue
             if isinstance(change, str):
                 new = m.expand(change)
             elif change is None:
