@@ -18,6 +18,20 @@ typedef struct Check {
   json_t *list;
 } Check;
 
+/* Whichever reasons stand beside that one. */
+static bool
+takes_nothing(const json_t *reasons)
+{
+  size_t i;
+  const json_t *why;
+  json_array_foreach(reasons, i, why)
+  {
+    if (str_eq(json_string_value(json_object_get(why, "code")), NO_TARGET))
+      return true;
+  }
+  return false;
+}
+
 /* "  sm_75   ref_fwd", and below it what other templates say, but for those that take
  * nothing on the target. */
 static void
@@ -34,11 +48,10 @@ put_templates(const char *target, json_t *templates, Str *line)
   str_printf(line, "  %-7s %s\n", target, chosen);
   json_array_foreach(templates, i, t)
   {
-    const json_t *first = json_array_get(json_object_get(t, "reasons"), 0);
-    const char *code = json_string_value(json_object_get(first, "code"));
+    bool none = takes_nothing(json_object_get(t, "reasons"));
     json_array_foreach(json_object_get(t, "reasons"), n, why)
     {
-      if (!str_eq(code, NO_TARGET))
+      if (!none)
         str_printf(line, "          %s %s: %s\n",
                    json_string_value(json_object_get(why, "code")),
                    json_string_value(json_object_get(t, "template")),

@@ -168,6 +168,7 @@ nats(const Ref *r)
 typedef struct RowSum {
   double variance;   /* of what rounding o, and P of o, is worth in `wide` */
   double wide, most; /* most: its terms without their signs */
+  double of_scores;  /* what o's terms of errors of scores (ref_slack.c) are worth in it */
   float plain, lse;  /* lse: plain, a natural logarithm */
 } RowSum;
 
@@ -199,6 +200,7 @@ row_sum(const Ref *r, int64_t h, int64_t q)
         square(s->dout[i]) * rounded_variance(r->o_fp32 ? rest : o, r->ty[ATTNC_O]);
     x.wide += s->dout[i] * r->o64[i];
     x.most += fabs(s->dout[i] * r->o64[i]);
+    x.of_scores += r->o_slack ? fabs((double)s->dout[i]) * r->o_slack[i] : 0;
     x.plain += s->dout[i] * r->o32[i];
     if (r->o_fp32)
       x.plain += s->dout[i] * ref_rounded(r->o_fp32[i] - r->o32[i], r->ty[ATTNC_O]);
@@ -348,10 +350,17 @@ weights_variance(const Ref *r, Range keys)
   return sum;
 }
 
+static double
+finite_or_0(double x)
+{
+  return isfinite(x) ? x : 0;
+}
+
 /* A pair's weight and its score's gradient; by_d: how much of that is D's, with its
- * sign turned; of_lse: what the LSE's roundings are worth, relative to a weight. */
+ * sign turned; of_weight: what the weight is off by, relative to itself: by the roundings
+ * of the LSE, and by what a score_mod's are worth in this score and in the LSE. */
 typedef struct PairOf {
-  double p64, kept, ds64, by_d, of_lse, slack;
+  double p64, kept, ds64, by_d, of_weight, slack;
   float p32, ds32;
 } PairOf;
 
@@ -368,9 +377,12 @@ pair_of(Ref *r, int64_t j, const RowSum *sum)
   x.ds64 = x.p64 * (dp64 - sum->wide);
   x.ds32 = x.p32 * (dp32 - sum->plain);
   x.by_d = x.p64;
-  x.of_lse = LSE_ROUNDINGS * fabs((double)sum->lse);
-  x.slack = rounding(r) * x.p64 * (fabs(x.kept) * s->most[j] + sum->most) +
-            x.of_lse * fabs(x.ds64) + FLUSHED * (fabs(dp64 - sum->wide) + 1);
+  x.of_weight = LSE_ROUNDINGS * fabs((double)sum->lse);
+  if (r->score_error)
+    x.of_weight += finite_or_0(r->score_error[j]) + r->lse_slack / nats(r);
+  x.slack =
+      x.p64 * (rounding(r) * (fabs(x.kept) * s->most[j] + sum->most) + sum->of_scores) +
+      x.of_weight * fabs(x.ds64) + FLUSHED * (fabs(dp64 - sum->wide) + 1);
   return x;
 }
 
@@ -404,7 +416,7 @@ add_key(Ref *r, int64_t h, int64_t q, int64_t j, const RowSum *sum)
   s->broken = s->broken || !isfinite(x.ds64) || !isfinite(x.p64);
   Weight dv = {.wide = x.p64 * x.kept,
                .plain = ref_rounded(x.p32, r->ty[ATTNC_DO]) * (float)x.kept,
-               .slack = (x.of_lse * x.p64 + FLUSHED) * fabs(x.kept),
+               .slack = (x.of_weight * x.p64 + FLUSHED) * fabs(x.kept),
                .variance = square(x.kept) * rounded_variance(x.p64, r->ty[ATTNC_DO])};
   if (x.kept != 0)
     add_row(&s->dv, j, &dv, s->dout);
@@ -564,12 +576,6 @@ is_excused(const RefPair *p, int64_t at, double got, Dtype ty)
   return over || none || own;
 }
 
-static double
-finite_or_0(double x)
-{
-  return isfinite(x) ? x : 0;
-}
-
 /* Twice the plain computation's largest error, the head's.  Of few elements, or of a row
  * whose errors are all D's, that is too few draws to be what such errors come to: four
  * standard deviations of the element's own, which is less than twice the largest of a dozen
@@ -676,6 +682,7 @@ attnc_status
 ref_gradients_judge(Ref *r, Judge *all, attnc_error *err)
 {
   Arena *arena = arena_new(0);
+  r->judged = true;
   Judge *heads = arena ? ref_room(arena, r->n.b, r->n.h, sizeof *heads) : NULL;
   attnc_status status = heads ? gradients(r, arena, judge_rows, heads, err)
                               : err_set(err, ATTNC_ERR_NOMEM, "verify: out of memory");

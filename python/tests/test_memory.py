@@ -1,5 +1,4 @@
-"""Memory of a training step: the page has what bench/training_memory.py makes; a plan's workspace is all that a call
-needs, and less is refused."""
+"""Memory of a training step: the page has what bench/training_memory.py makes, and ours grows with the length alone."""
 import os
 import sys
 import unittest
