@@ -77,6 +77,7 @@ VARIANTS = (
     Variant("head_dim_v", {"head_dim": 192, "causal": True}, {"head_dim_v": 128}),
     Variant("dropout", CAUSAL, {"dropout": True}, numbers=("--scalar", "dropout_p=0.1")),
     Variant("return_lse", CAUSAL, {"return_lse": True}),
+    Variant("return_o_lo", CAUSAL, {"return_o_lo": True}),
     Variant("lse_base", CAUSAL, {"return_lse": True, "lse_base": 2}),
     Variant("scalars", CAUSAL, {"scalars": {"gain": 0.5}, "score_mod": "score * gain"}),
 )
